@@ -1,6 +1,6 @@
-"""Variables of the notebook that are pushed, and pulled ones as they arrive (docs/values.md).
+"""The notebook's side of pushed and pulled variables (docs/values.md).
 
-Their users name the modules by the package, which imports them on first use: few cells have any, and they take 20 ms.
+The modules are imported on first use, because few cells push or pull, and the import takes 20 ms.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`--push auto`: the variables that a cell reads and does not define, if they are plain data of the notebook."""
+"""`--push auto`: the variables that a cell reads but does not define, if they are plain data in the notebook."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import Pushed
 
 AUTO = "auto"
-"""What stands for all of them among the names of `--push`."""
+"""The name in `--push` that means all of these variables."""
 OF_IPYTHON = frozenset({"In", "Out", "exit", "quit", "get_ipython", "display"})
 
 
 def encode(
     source: str, variables: Mapping[str, object], present: Container[str], limit: int
 ) -> tuple[tuple[Pushed, ...], tuple[str, ...]]:
-    """(the variables, notes) for a cell; not those in `present`, and each at most `limit` bytes."""
+    """(the variables, notes) for a cell, without those in `present`, and each with at most `limit` bytes."""
     found, notes = [], []
     for name in reads(source):
         if name not in variables or name in present or name in OF_IPYTHON or name.startswith("_"):
@@ -44,14 +44,14 @@ def encode(
 
 
 def _at_least(value: object) -> int:
-    """A lower bound of a value's size, without a look into it."""
+    """A lower bound of a value's size, without looking at its items."""
     if isinstance(size := getattr(value, "nbytes", None), int):
         return size
     return len(value) if isinstance(value, Sized) else sys.getsizeof(value) // 4
 
 
 def reads(source: str) -> tuple[str, ...]:
-    """The names that a cell reads before it defines them, in order; () if it is not Python."""
+    """The names that a cell reads before it defines them, in order; () if the cell has a syntax error."""
     try:
         tree = ast.parse(source)
         table = symtable.symtable(source, "<cell>", "exec")
@@ -74,7 +74,7 @@ def _of_inner_scopes(table: symtable.SymbolTable) -> list[str]:
 
 
 class _TopLevel(ast.NodeVisitor):
-    """The names that the cell's own statements read before they are bound there."""
+    """The names that the cell's top-level statements read before they bind them."""
 
     def __init__(self) -> None:
         self.bound: set[str] = set()
@@ -127,6 +127,6 @@ class _TopLevel(ast.NodeVisitor):
             self.visit(part)
 
     def _visit_comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
-        self.visit(node.generators[0].iter)  # the rest is a scope of its own
+        self.visit(node.generators[0].iter)  # the rest is a separate scope
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _visit_comprehension  # noqa: N815 - of ast

@@ -1,4 +1,4 @@
-"""The notebook's side of pickles: the module cloudpickle under its private name."""
+"""The notebook's cloudpickle, under its private name."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FILE = f"{pickles.PRIVATE}.py"
-"""The name of cloudpickle's text where it runs."""
+"""The file name of cloudpickle in a run."""
 
 
 @functools.cache
 def source() -> str:
-    """The text of this environment's cloudpickle, with its version at the end.
+    """The source of the installed cloudpickle, with its version at the end.
 
     Raises:
-        SpecError: it is not installed.
+        SpecError: cloudpickle is not installed.
     """
     spec = importlib.util.find_spec("cloudpickle")
     if spec is None or not spec.submodule_search_locations:
@@ -37,10 +37,10 @@ def source() -> str:
 
 
 def load_cloudpickle() -> ModuleType:
-    """Cloudpickle under its private name, so that its pickles say that name.
+    """Cloudpickle under its private name, so that its pickles refer to that name.
 
     Raises:
-        SpecError: it is not installed here.
+        SpecError: cloudpickle is not installed.
     """
     if pickles.PRIVATE not in sys.modules:
         text = source()

@@ -1,6 +1,6 @@
-"""Variables of the notebook, encoded for a cell: plain data, else a pickle, else an error that names the part.
+"""Encode variables of the notebook for a cell: as plain data, or else as a pickle; an error names the part that fails.
 
-Rule: every problem of a value is an error here, before anything is submitted.
+Rule: every problem of a value raises an error before anything is submitted.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ LIBRARIES = ("numpy", "pandas", "polars", "pyarrow", "scipy")
 
 
 def encode(names: Sequence[str], variables: Mapping[str, object], limit: int) -> tuple[Pushed, ...]:
-    """The variables of these names, together at most `limit` bytes (0: any number).
+    """Encode the variables with these names, in total at most `limit` bytes (0: no limit).
 
     Raises:
-        SpecError: one is not defined, cannot be pickled, or is too large.
+        SpecError: a variable is not defined, cannot be pickled, or is too large.
     """
     room = limit or sys.maxsize
     found = []
@@ -51,10 +51,10 @@ def encode(names: Sequence[str], variables: Mapping[str, object], limit: int) ->
 
 
 def encode_one(name: str, value: object) -> Pushed:
-    """A variable as it is sent.
+    """Encode one variable.
 
     Raises:
-        SpecError: it cannot be pickled.
+        SpecError: the value cannot be pickled.
     """
     kind: type[Any] = type(value)
     if isinstance(value, sealed.Sealed):
@@ -83,7 +83,7 @@ _HINT = "Remove it from the value, or create it in the cell."
 
 
 def refuse_other_python(pushed: Iterable[Pushed], minor: str) -> None:
-    """Refuse code of another minor version of Python than that of the cell.
+    """Refuse values with code for another minor version of Python than the cell's.
 
     Raises:
         SpecError: a value has such code.
@@ -97,7 +97,7 @@ def refuse_other_python(pushed: Iterable[Pushed], minor: str) -> None:
 
 
 def readable(names: Mapping[str, object]) -> Reads:
-    """What this notebook can read."""
+    """The values that this notebook can decode."""
     libraries = [name for name in LIBRARIES if _is_importable(name)]
     shapes = {}
     for name, value in list(names.items()):
@@ -110,5 +110,5 @@ def readable(names: Mapping[str, object]) -> Reads:
 
 def _is_importable(name: str) -> bool:
     if name in sys.modules:
-        return sys.modules[name] is not None  # None forbids an import
+        return sys.modules[name] is not None  # None prevents an import
     return importlib.util.find_spec(name) is not None

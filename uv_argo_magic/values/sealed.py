@@ -1,6 +1,6 @@
-"""Pulled values: plain data is decoded, anything else is a `Sealed`, which stays pickled.
+"""Pulled values: plain data is decoded; any other value becomes a `Sealed`, which stays pickled.
 
-Rule: only `Sealed.open`, which the user calls, runs code of the value.
+Rule: code of a value runs only in `Sealed.open`, which the user calls.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FILE = re.compile(r"pulled-[0-9a-f]{16}")
 
 @frozen
 class Origin:
-    """The run that a value came from: its id, the folder of its files, the key of its lock and its packages."""
+    """The run of a value: its id, the folder of its files, the key of its lock and its packages."""
 
     run: str
     folder: Path | None = None
@@ -43,9 +43,9 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Sealed:
-    """A value of a run that is not opened here: its type, size (bytes), SHA-256, run and lock, and how it looked.
+    """A pickled value of a run: its type, size (bytes), SHA-256, run, lock and preview.
 
-    `--push` sends it on unopened; `open` unpickles it here.
+    `--push` sends it without unpickling it; `open` unpickles it in the notebook.
     """
 
     type: str
@@ -59,7 +59,7 @@ class Sealed:
 
     @property
     def run(self) -> str:
-        """The id of the run that it came from."""
+        """The id of the run of the value."""
         return self.origin.run
 
     @property
@@ -79,27 +79,27 @@ class Sealed:
         return f"<div><small>{caption}</small></div>{self.view['text/html']}"
 
     def read(self) -> tuple[str, list[values.Raw]]:
-        """The text and the buffers, as they were pulled.
+        """The text and the buffers of the pulled value.
 
         Raises:
-            ArgoMagicError: they are gone, or not those that were pulled.
+            ArgoMagicError: they no longer exist, or were changed.
         """
         return read(self.name, self._body, self._file, self.digest, self.origin)
 
     def header(self) -> dict[str, str]:
-        """How it is encoded: `format` ("plain", "pickle" or "cloudpickle"), and of which Python and cloudpickle.
+        """The encoding: `format` ("plain", "pickle" or "cloudpickle"), and the versions of Python and cloudpickle.
 
         Raises:
-            ArgoMagicError: as `read`.
+            ArgoMagicError: as in `read`.
         """
         return header(self.read()[0])
 
     def open(self) -> object:
-        """The value, unpickled here: this runs its code.
+        """Unpickle the value, which runs its code.
 
         Raises:
-            ArgoMagicError: it was changed, or a package that it needs is missing, or of another version.
-            PolicyError: the package policy does not allow it.
+            ArgoMagicError: the value was changed, or a package that it needs is missing or has another version.
+            PolicyError: the package policy does not allow this.
         """
         text, buffers = self.read()
         head = header(text)
@@ -131,7 +131,7 @@ class Sealed:
             )
 
     def _cannot_open(self, problem: Exception, data: values.Raw) -> ArgoMagicError:
-        """Why it cannot be unpickled: a package that is missing or different."""
+        """The error for a value that cannot be unpickled, with missing or different packages."""
         missing, different = [], []
         there = {name.lower().replace("_", "-"): version for name, version in self.origin.packages}
         owners = metadata.packages_distributions()
@@ -154,7 +154,7 @@ class Sealed:
 
 
 def modules_of(data: values.Raw) -> list[str]:
-    """The top-level modules that a pickle imports from; it is read, and not run."""
+    """The top-level modules that a pickle imports, found without running it."""
     found: dict[str, None] = {}
     texts: list[str] = []
     try:
@@ -171,7 +171,7 @@ def modules_of(data: values.Raw) -> list[str]:
 
 
 def header(text: str) -> dict[str, str]:
-    """How an encoded value is encoded, from its text."""
+    """The encoding of a value, from its text."""
     tree: Any = json.loads(text) if text.startswith('{"v":') or '"@":"sealed"' in text[-400:] else None
     if not isinstance(tree, dict) or tree.get(trees.TAG) != "sealed":
         return {"format": "plain"}
@@ -182,7 +182,7 @@ def read(name: str, body: str, file: str, digest: str, origin: Origin) -> tuple[
     """The text and the buffers of a pulled value.
 
     Raises:
-        ArgoMagicError: they are gone, or their SHA-256 is not `digest`.
+        ArgoMagicError: they no longer exist, or their SHA-256 is not `digest`.
     """
     changed = f"{name} was changed since the run {origin.run} sent it"
     if not file:
@@ -204,7 +204,7 @@ def read(name: str, body: str, file: str, digest: str, origin: Origin) -> tuple[
 
 
 def receive(pulled: Iterable[Value], origin: Origin) -> tuple[dict[str, object], list[str]]:
-    """(values by name, problems) of the records of a run; sealed values stay sealed."""
+    """(values by name, problems) from the records of a run; sealed values stay sealed."""
     found: dict[str, object] = {}
     problems = []
     for record in pulled:
