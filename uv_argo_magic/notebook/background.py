@@ -1,9 +1,9 @@
-"""Runs in the background: a detached or attached run is shown live while the kernel runs other cells.
+"""Show detached and attached runs live while the kernel runs other cells.
 
 Rules:
-- One thread per view: `Run.follow` with the usual renderers; it ends with its run.
-- Its messages carry the header of the view's own cell. IPython's own state is not changed.
-- Output is never lost: where a front end would not show a late message, the cell waits instead.
+- Each view has a thread, which calls `Run.follow` with the usual renderers, and ends with the run.
+- Its messages have the parent header of the view's cell. IPython's state is not changed.
+- Output is never lost: if a front end would not show a late message, the cell waits instead.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.history.store import History
 
 RUNS: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
-"""The runs of this kernel by id; a live one is held by its thread, an ended one by its handles only."""
+"""The runs of this kernel by id. A live run is kept by its thread, an ended one only by variables of the user."""
 
 LATE_OUTPUT_IGNORED = "--detach ignored: this front end cannot show output later, so the cell waits."
 
@@ -43,12 +43,12 @@ Shell = Any
 
 
 class CellSink(OutputSink):
-    """The output of the cell that runs now, from any thread, also when another cell runs."""
+    """Shows output in the current cell, from any thread, even while another cell runs."""
 
     is_background = True
 
     def __init__(self, shell: Shell) -> None:
-        """For shells for which `why_not` has no objection."""
+        """The shell must support this (see `why_not`)."""
         self._session = shell.display_pub.session
         self._socket = shell.display_pub.pub_socket
         self._parent = shell.get_parent()
@@ -89,7 +89,7 @@ class SwitchingSink(OutputSink):
         self._later = CellSink(shell)
 
     def leave(self) -> None:
-        """Switch: the cell has returned."""
+        """Switch to the CellSink when the cell returns."""
         self._current = self._later
 
     def publish(
@@ -112,7 +112,7 @@ class SwitchingSink(OutputSink):
 
 
 def follow_later(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> threading.Thread:
-    """Follow a run whose cell has returned, with the cell's own renderers, in the returned thread."""
+    """Follow a run whose cell has returned, with the cell's renderers, in the returned thread."""
     sink.leave()
     RUNS[run.id] = run
     thread = threading.Thread(target=run.follow, args=views, name=f"uv-argo-view-{run.id}", daemon=True)
@@ -121,12 +121,12 @@ def follow_later(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> 
 
 
 def why_not(shell: Shell, settings: Settings) -> str:
-    """Why a run cannot continue in the background here, as a sentence; "" if it can."""
+    """A sentence on why a run cannot continue in the background; "" if it can."""
     if getattr(shell, "kernel", None) is None:
         return "--detach ignored: it needs a notebook, so the cell waits."
     if not can_send_later(shell):
         return LATE_OUTPUT_IGNORED
-    # nbclient (nbconvert, papermill, nbval) takes no input, and stops listening after the last cell.
+    # nbclient (nbconvert, papermill, nbval) does not support input, and stops listening after the last cell.
     is_batch = shell.get_parent().get("content", {}).get("allow_stdin") is False
     if is_batch or settings.panel in {"static", "text"}:
         return LATE_OUTPUT_IGNORED
@@ -134,7 +134,7 @@ def why_not(shell: Shell, settings: Settings) -> str:
 
 
 def show(run: Run, shell: Shell, settings: Settings) -> threading.Thread:
-    """Show a run in this cell until it ends, without waiting, in the returned thread."""
+    """Show a run in this cell until its end, in the returned thread."""
     sink = CellSink(shell)
     views = renderers(
         settings, ip=shell, on_stop=lambda: run.ask_to_stop("the Stop button"), sink=sink,
@@ -144,17 +144,17 @@ def show(run: Run, shell: Shell, settings: Settings) -> threading.Thread:
 
 
 def show_with(run: Run, sink: CellSink, views: tuple[Renderer, ...]) -> threading.Thread:
-    """Show a run with these views until it ends, without waiting, in the returned thread."""
+    """Show a run with these views until its end, in the returned thread."""
     RUNS[run.id] = run
     for renderer in views:
-        renderer.update(run.state)  # once in this thread: it must create the widgets
+        renderer.update(run.state)  # once in this thread, which must create the widgets
 
     def follow() -> None:
         run.follow(*views)
         try:
             run.raise_for_state()
         except Stopped:
-            pass  # intended; the panel shows it
+            pass  # the panel shows this
         except RunError as error:
             sink.error(error)
 
@@ -164,11 +164,10 @@ def show_with(run: Run, sink: CellSink, views: tuple[Renderer, ...]) -> threadin
 
 
 def attach(name: str, shell: Shell, history: History, notebook: str, configuration: Config) -> Run | RunRecord | None:
-    """Show a run again: live and without waiting while it runs, else all of it.
+    """Show a run again: a live run in the background, an ended run completely.
 
-    Returns the run, where it is live, or has values.
-
-    A run of this kernel comes first, then what the history has, then the backend that `configuration` names.
+    Returns the run if it is live or has values. Runs of this kernel come first, then the history, then the configured
+    backend.
 
     Raises:
         SpecError: the run does not exist, or another kernel has it.
@@ -198,7 +197,7 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
             )
         elif entry is not None:
             return replay(entry, shell)
-    if run is None:  # pragma: no cover - `locate` has found it or raised
+    if run is None:  # pragma: no cover - `locate` would have raised
         return None
     if why_not(shell, run.settings):
         stop = functools.partial(run.ask_to_stop, "the Stop button")
@@ -209,7 +208,7 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
 
 
 def _rebuild(entry: RunRecord | None, remote: remote_error.RemoteError, state: RunState) -> rebuild.Rebuilt:
-    """The exception of a run that another cell or kernel started, with the lines of its own cell."""
+    """The exception of a run that another cell or kernel started, with the lines of that cell."""
     spec = entry.spec() if entry is not None else None
     if entry is None or spec is None:
         return rebuild.rebuild(remote, state=state)
@@ -219,17 +218,17 @@ def _rebuild(entry: RunRecord | None, remote: remote_error.RemoteError, state: R
 
 class _ReplaySink(OutputSink):
     def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        """Show the value; it is not the value of this cell."""
+        """Show the value as a display, because it is not the value of this cell."""
         self.publish(data, metadata, transient={}, update=False)
 
 
 def replay(entry: RunRecord, shell: Shell) -> RunRecord | None:
-    """Show a run that ended: its panel, its output, and its error as text (this cell has not failed).
+    """Show an ended run: its panel, its output, and its error as text, because this cell has not failed.
 
-    Returns the run, if it has values.
+    Returns the run if it has values.
     """
     state = entry.state()
-    if not state.ended:  # the history has no end
+    if not state.ended:  # its end is not in the history
         state = step(state, ev.LogEnded(t=state.phases[-1][1] if state.phases else entry.begun))
     views = renderers(
         Settings(panel="static"), ip=shell, sink=_ReplaySink(), full_log=f"%argo logs {entry.id}", lock=entry.lock

@@ -1,9 +1,9 @@
-"""The view of a run in its cell, from the moment when packages are resolved until the run has ended.
+"""The view of a run in its cell, from the resolution of packages to the end of the run.
 
 Rules:
-- The packages are resolved in a thread, so that this one can redraw the panel and answer the front end.
-- If that takes no longer than a moment, the panel appears with the run.
-- If no run follows, the panel shows how it ended; the exception that the cell raises has the reason.
+- The packages are resolved in a thread, so that this one can redraw the panel and reply to the front end.
+- If this takes less than FIRST seconds, the panel is shown when the run starts.
+- If there is no run, the panel shows the outcome, and the exception that the cell raises has the reason.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
     """An InteractiveShell."""
 
 FIRST = 0.3
-"""Seconds until the panel appears while packages are resolved."""
+"""Seconds until the panel is shown while packages are resolved."""
 PACE = 0.05
-"""Seconds between two looks at the work."""
+"""Seconds between two checks of the work."""
 STOP_BUTTON = "the Stop button"
 
 
 class CellView:
-    """The view of one run in the running cell; the run gets the id `run_id`. `is_quick`: most runs of its kind are.
+    """The view of one run, with the id `run_id`, in the running cell.
 
-    `sent` are the pushed values.
+    `is_quick` means that such runs are usually quick; `sent` are the pushed values.
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class CellView:
 
     @property
     def is_left(self) -> bool:
-        """Whether the same cell, run from another page, continues the run."""
+        """Whether the same cell, run again in another page, continues to show the run."""
         return self._left.is_set() and self._run is not None and not self._run.state.ended
 
     def prepare(self, work: Callable[[threading.Event], Prepared]) -> Prepared:
-        """Do the work and show its progress; setting the event ends it.
+        """Call `work` and show its progress; setting the event cancels it.
 
         Raises:
-            KeyboardInterrupt: the user interrupted it.
-            Stopped: the user stopped it.
+            KeyboardInterrupt: the user interrupted the work.
+            Stopped: the user stopped the run.
         """
         if self._sink is None:
             return work(self._cancelled)
@@ -119,12 +119,12 @@ class CellView:
                 raise Stopped(sentence, hint=hint, state=self._state) from None
 
     def abandon(self) -> None:
-        """The run was not submitted: show that, unless the run or nothing has been shown."""
+        """Show that the run was not submitted, if the panel is shown already without a run."""
         if self._run is None and self._is_shown and not self._state.ended:
             self._end(ev.NodePhase(phase=ev.NOT_STARTED, t=time.time()))
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
-        """Show the run; whether this waited for its end: it may continue in the background, or in another page.
+        """Show the run; return whether this waited for its end. It can continue in the background or in another page.
 
         Raises:
             KeyboardInterrupt: the user interrupted the run, which was stopped.
@@ -165,7 +165,7 @@ class CellView:
             self._show(self._state)
 
     def _stop(self) -> None:
-        """Act on the Stop button; in the thread that receives the click."""
+        """Handle the Stop button, in the thread that receives the click."""
         self._cancelled.set()
         if self._run is not None:
             self._run.ask_to_stop(STOP_BUTTON)
@@ -184,7 +184,7 @@ class CellView:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[Callable[[], None]]:
-        """Answer messages of the front end while the cell blocks; a function to call often in the main thread."""
+        """Reply to the front end while the cell blocks; yields a function to call often in the main thread."""
         listener = kernel_messages.of(self._shell)
         if listener is None or not self._request:
             yield lambda: None
@@ -197,7 +197,7 @@ class CellView:
         self._claim()
 
     def _claim(self) -> None:
-        """Give the run to a request from another page; before there is a run, remember the request."""
+        """Let a request from another page continue the run; before there is a run, remember the request."""
         while self._started is not None and self._asked:
             message, waiting = self._asked.pop()
             if reconnect.claim(self._started, message) and waiting == 0:
@@ -205,11 +205,11 @@ class CellView:
 
 
 class _Pump:
-    """Among the renderers that the main thread updates: answers the front end."""
+    """A renderer that replies to the front end whenever the main thread updates the renderers."""
 
     def __init__(self, pump: Callable[[], None]) -> None:
         self._pump = pump
 
     def update(self, state: RunState) -> None:  # noqa: ARG002 - the protocol's signature
-        """Answer what waits."""
+        """Reply to waiting messages."""
         self._pump()

@@ -1,4 +1,4 @@
-"""Completion of `%%argo` and `%argo` lines: the table says what could come, this module knows the values."""
+"""Completion of `%%argo` and `%argo` lines: core/commands/help.py finds the kind of value, this module the values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REQUIREMENTS = re.compile(r"\.(?:txt|in|toml|lock|ya?ml|py)\Z")
 def matcher(
     shell: InteractiveShell, history: Callable[[], History], find_session: Callable[[str], SessionEntry | None]
 ) -> object:
-    """What IPython calls for each completion; it answers on our lines and in cells of sessions, and there it alone.
+    """The matcher for IPython. It completes our lines and cells of sessions, and suppresses other matchers there.
 
     `find_session` is called with the line of a cell.
     """
@@ -53,7 +53,7 @@ def matcher(
         if not command or (command.end() == len(line) and not line[-1:].isspace()):
             return nothing
         if command["cell"] and context.full_text.split("\n")[: context.cursor_line] not in ([], [""]):
-            return nothing  # a %% further down is the cell's own text
+            return nothing  # %% on a later line is text of the cell
         expected = command_help.expected(line[command.end() :], "notebook", cell=bool(command["cell"]))
         candidates = values(expected.completer, expected.fragment, shell.user_ns, body, history)
         offered = [*expected.candidates, *(text for text in candidates if text.startswith(expected.fragment))]
@@ -75,7 +75,7 @@ _WORD = re.compile(r"(?<![\w.'\"])(?P<prefix>[^\W\d]\w*)$")
 
 
 def _in_session(entry: SessionEntry, line: str, body: str) -> SimpleMatcherResult | None:
-    """What the session has for the end of this line; None: nothing."""
+    """The session's completions at the end of this line, or None."""
     patterns = {"key": _KEY, "attribute": _ATTRIBUTE, "name": _WORD}
     matches = {kind: match.groupdict() for kind, pattern in patterns.items() if (match := pattern.search(line))}
     if not matches:
@@ -96,7 +96,7 @@ def _in_session(entry: SessionEntry, line: str, body: str) -> SimpleMatcherResul
 
 
 class _Alone(list[SimpleCompletion]):
-    """Completions that never count as empty: otherwise IPython would add the keywords of Python."""
+    """Completions that are never empty, because IPython would then add the keywords of Python."""
 
     def __len__(self) -> int:
         return max(1, super().__len__())
@@ -105,7 +105,7 @@ class _Alone(list[SimpleCompletion]):
 def values(
     completer: str, fragment: str, names: dict[str, object], body: str, history: Callable[[], History]
 ) -> Iterable[str]:
-    """The values that a completer of the table knows."""
+    """The values of a completer of the table."""
     own_names = {name: value for name, value in names.items() if not name.startswith("_") and name not in _IPYTHON}
     completers: dict[str, Callable[[], Iterable[str]]] = {
         "backend": base.names,
@@ -121,7 +121,7 @@ def values(
         "session": _sessions,
     }
     candidates = list(completers[completer]()) if completer in completers else []
-    # Versions and runs have an order of their own.
+    # Versions and runs are already in order.
     return candidates if completer in ("python", "run", "command") else sorted(candidates)
 
 
@@ -145,7 +145,7 @@ def _packages(history: History) -> Iterable[str]:
 
 
 def _files(fragment: str, wanted: re.Pattern[str] | None = None) -> Iterable[str]:
-    """The folders and the files that begin with this path; those of the wanted names, if there are any."""
+    """The folders and files that begin with this path; only files with `wanted` names, if there are any."""
     folder, slash, beginning = fragment.rpartition("/")
     try:
         entries = [entry for entry in Path(folder + slash).expanduser().iterdir() if " " not in entry.name]
@@ -159,7 +159,7 @@ def _files(fragment: str, wanted: re.Pattern[str] | None = None) -> Iterable[str
 
 
 def _assigned(body: str) -> Iterable[str]:
-    """The variables that the cell assigns at its top level, also while it is being written."""
+    """The variables that the cell assigns at its top level, even if it is incomplete."""
     try:
         nodes: list[ast.AST] = [ast.parse(body)]
     except (SyntaxError, ValueError):

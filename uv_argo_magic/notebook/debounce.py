@@ -1,8 +1,8 @@
 """One thread that runs the newest task of an editor, and polls for changes by other programs.
 
 Rules:
-- Only the newest task counts: it replaces a waiting one, and cancels a running one.
-- A task may be delayed until the user pauses typing; none waits for a kernel that is busy with a cell.
+- A new task replaces a waiting one, and cancels a running one.
+- A task can be delayed until the user pauses typing. Tasks do not wait for a kernel that is busy with a cell.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """`%argo edit` in a notebook: the requirements file as chips or as text, saved at once, checked as it changes.
 
 Rules:
-- Nothing blocks: the magic returns; callbacks and one thread make, write and check each change.
-- Two outputs. The static form comes first, for readers without widgets: a reopened notebook, nbconvert, GitHub. In
-  JupyterLab a style sheet hides it while the live form below exists, and else hides "model not found".
-- An invalid text is shown, never written. A change by another program is taken over; Undo brings the old text back.
+- Nothing blocks: the magic returns, and callbacks and one thread make, write and check each change.
+- There are two outputs. The static form comes first, for readers without widgets: a reopened notebook, nbconvert,
+  GitHub. In JupyterLab, a style sheet hides it while the live form below exists, and otherwise hides "model not found".
+- An invalid text is shown but not written. A change by another program is adopted; Undo restores the old text.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
     Lock: TypeAlias = Callable[[locks.Lock | None, threading.Event], str]
 
 TYPING = 0.4
-"""Seconds after the last keystroke before the text is written and checked."""
+"""Seconds between the last keystroke and the writing and checking of the text."""
 
 MANY_REQUIREMENTS = 60
 """A file with more requirements opens as text."""
 
 OPEN: dict[Path, Editor] = {}
-"""The live editor of each file: two would overwrite each other."""
+"""The live editor of each file; there is only one, because two would overwrite each other's changes."""
 
 
 def open_editor(line: Line, shell: Any, context: Callable[[], CellContext], history: History) -> None:
-    """Open the editor of the file that the line names, or of this notebook's, as this front end can show it.
+    """Open the editor of the file on the line, or of this notebook's file, in the form that this front end supports.
 
     Raises:
         SpecError: the file is unknown, or cannot be read.
@@ -65,7 +65,7 @@ def open_editor(line: Line, shell: Any, context: Callable[[], CellContext], hist
     path = edit.find(line.argument, current)
     written = os.path.relpath(path, current.folder)
     if line.has("cell"):
-        # While this cell runs, and as a cell of its own: later, or with `replace`, it would overwrite another one.
+        # Set this while the cell runs and as a new cell; later, or with `replace`, it would overwrite another cell.
         shell.set_next_input(f"{cell_line(edit.read(path), written)}\n", replace=False)
         return
     settings = specify("", RunOptions(deps=""), current)[0].settings
@@ -88,7 +88,7 @@ def open_editor(line: Line, shell: Any, context: Callable[[], CellContext], hist
 
 
 def _checks(path: Path, context: Callable[[], CellContext], cancelled: threading.Event) -> Iterator[CheckResult]:
-    """The result of checking the file, and then the same with the packages that are cached here."""
+    """The result of checking the file, and then the same result with the cached packages of this machine."""
     verdict = edit.check(path, context(), cancelled)
     yield verdict
     yield edit.measure(verdict, path, context(), cancelled)
@@ -97,8 +97,8 @@ def _checks(path: Path, context: Callable[[], CellContext], cancelled: threading
 class Editor:
     """The live editor of one file.
 
-    `written` names it as a cell does with `-r` ("": it is the notebook's own, and counts without); `check` checks the
-    file against the index, `lock` keeps these versions for the notebook, or newer ones.
+    `written` is its name for `-r` ("": it is the notebook's file, which needs no `-r`). `check` checks the file against
+    the index, and `lock` stores these versions, or newer ones, for the notebook.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Editor:
         self._worker = DebouncedWorker(self._poll)
 
     def open(self) -> None:
-        """Show it, and begin to check."""
+        """Show the editor, and start a check."""
         former = OPEN.pop(self._path, None)
         if former:
             former.close()
@@ -143,19 +143,19 @@ class Editor:
     # Called by the widgets.
 
     def add(self, typed: str) -> bool:
-        """Add what was typed; whether it is valid."""
+        """Add typed requirements; return whether they are valid."""
         return self._change(lambda text: edits.add(text, typed, self._path.name))
 
     def remove(self, item: Requirement) -> None:
-        """Take one requirement away."""
+        """Remove a requirement."""
         self._change(lambda text: edits.remove(text, item, self._path.name))
 
     def undo(self) -> None:
-        """Take the last change back."""
+        """Undo the last change."""
         self._step(edits.Edits.undo)
 
     def redo(self) -> None:
-        """Make the change again that was taken back."""
+        """Redo the last undone change."""
         self._step(edits.Edits.redo)
 
     def lock(self) -> None:
@@ -181,7 +181,7 @@ class Editor:
         self._worker.submit(keep)
 
     def typed(self, text: str) -> None:
-        """The user types: write and check the text at the next pause."""
+        """Write and check the typed text when the user pauses."""
         with self._state:
             self._widgets.area_text = self._draft = text
             self._remark, self._verdict = "", None
@@ -189,7 +189,7 @@ class Editor:
         self._worker.submit(self._save_and_check, after=TYPING)
 
     def as_text(self, as_text: bool) -> None:
-        """Show the file's text, or its chips where it can be read."""
+        """Show the file's text, or its chips if the text is valid."""
         with self._state:
             self._commit()
             self._widgets.text_mode = as_text or bool(self._problem)
@@ -232,17 +232,17 @@ class Editor:
         self._run_check(cancelled)
 
     def _poll(self) -> None:
-        """Show what another program wrote into the file."""
+        """Show changes of the file by other programs."""
         with self._state:
             if not self._reload():
                 return
             self._draw()
         self._worker.submit(self._run_check)
 
-    # The state; all of it with the lock held.
+    # The state; these methods need the lock.
 
     def _reload(self) -> bool:
-        """Whether the file has changed; if so, its content becomes the text, and Undo brings ours back."""
+        """If the file has changed, adopt its content, so that Undo restores ours; return whether it has changed."""
         try:
             disk = edit.read(self._path)
         except SpecError as error:
@@ -269,7 +269,7 @@ class Editor:
             self._reload()
 
     def _set(self, text_edits: edits.Edits) -> None:
-        """Make this the text, and write it unless it is invalid or the file has changed."""
+        """Set the text, and write it unless it is invalid or the file has changed."""
         self._edits = text_edits
         self._parse()
         if not self._problem and text_edits.text != self._disk:
@@ -283,7 +283,7 @@ class Editor:
         self._draw()
 
     def _parse(self) -> None:
-        """Parse the text; an invalid one is shown as text."""
+        """Parse the text; an invalid text is shown as text instead of chips."""
         self._verdict, self._problem = None, ""
         try:
             edits.items(self._edits.text, self._path.name)
@@ -295,7 +295,7 @@ class Editor:
     def _draw(self) -> None:
         text = self._edits.text if self._draft is None else self._draft
         listed = () if self._problem else edits.items(self._edits.text, self._path.name)
-        # First, so that a notebook that is saved as soon as something is seen has it.
+        # First, so that it is part of a notebook that is saved immediately.
         if not self._problem:
             self._show_static(listed)
         self._widgets.draw(text, listed, self._verdict)

@@ -1,9 +1,9 @@
-"""The widgets of a requirements editor: chips with a field to add one, or a text area, and the check's result.
+"""The widgets of a requirements editor: chips with a field to add one, or a text area, and the result of the check.
 
 Rules:
-- They work while a cell runs, where kernel and front end allow it; callbacks then come from several threads.
-- They pass on events and show the editor's state; they decide nothing.
-- A text area's own text is never sent back to it: the user may have typed more by then.
+- They work while a cell runs, if the kernel and the front end support it; callbacks then come from several threads.
+- They only pass on events and show the editor's state.
+- The text of a text area is never sent back to it, because the user may have typed more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.check_result import CheckResult
     from uv_argo_magic.notebook.editor import Editor
 
-# In the browser: what is copied is on the button already.
+# Runs in the browser; the button contains the text to copy.
 _COPY = (
     "const b=this,t=b.textContent;navigator.clipboard.writeText(b.dataset.line)"
     ".then(()=>{b.textContent='Copied'},()=>{b.textContent='Not allowed'});setTimeout(()=>{b.textContent=t},1500)"
@@ -33,7 +33,7 @@ _COPY = (
 
 
 class Widgets:
-    """The visible part of an editor. Only traits whose value changed are sent to the browser."""
+    """The visible part of an editor. Only changed traits are sent to the browser."""
 
     def __init__(self, editor: Editor, name: str, names: tuple[str, ...]) -> None:
         self._registry = registry = WidgetRegistry()
@@ -57,7 +57,7 @@ class Widgets:
         self._copy = registry.html(css="uv-copy")
         head = create("HBox", [self._title, self.undo, self.redo, self.lock, self._copy, self._toggle], css="uv-head")
         self._chips = create("Box", [], css="uv-chips")
-        # Without continuous_update the value changes at Enter or when the field loses the focus.
+        # Without continuous_update, the value changes when the user presses Enter or leaves the field.
         self._add = create(
             "Combobox", css="uv-add", description="Add a requirement", placeholder="Add: numpy, pandas>=2",
             options=names, continuous_update=False, ensure_option=False,
@@ -80,12 +80,12 @@ class Widgets:
 
     def _changed(self, act: Callable[[Any], object], value: object) -> None:
         """Pass on a change by the user, not one made by `draw`."""
-        # The user may type in another thread while this one draws.
+        # Typing can be handled in another thread while this one draws.
         if self._drawing != threading.get_ident():
             act(value)
 
     def _entered(self, typed: str) -> None:
-        # Invalid text stays in the field, to be corrected.
+        # Invalid text stays in the field, so that the user can correct it.
         if typed.strip() and self._editor.add(typed):
             self._add.value = ""
 
@@ -94,7 +94,7 @@ class Widgets:
         self._drawing = threading.get_ident()
         try:
             self._toggle.value = self.text_mode
-            # Never send the area's own text back: the user may have typed more by now.
+            # Do not send the area's own text back, because the user may have typed more.
             if text != self.area_text:
                 self.area_text = self._area.value = text
         finally:
@@ -133,7 +133,7 @@ class Widgets:
 
     def _removed(self, item: Requirement) -> None:
         self._editor.remove(item)
-        # The button that had the focus is gone: give it to the field.
+        # The removed button had the focus, so move it to the field.
         self._add.focus()
 
     def set_copy_line(self, line: str) -> None:
@@ -146,10 +146,10 @@ class Widgets:
         )
 
     def bundle(self) -> dict[str, Any]:
-        """The live display; its text is empty, since the static form above has all (nbconvert needs one)."""
+        """The live display; its text is empty, because the static form above has it, and nbconvert requires one."""
         view_of = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
         return {"application/vnd.jupyter.widget-view+json": view_of, "text/plain": ""}
 
     def close(self) -> None:
-        """Remove the models from kernel and browser."""
+        """Remove the models from the kernel and the browser."""
         self._registry.close()

@@ -1,8 +1,8 @@
-"""Messages of a session between its cells: output of threads and tasks, and one line before the session ends.
+"""Show messages of a session between its cells: output of threads and tasks, and one line before the session ends.
 
 Rules:
-- Threads and tasks print under their own cell. Where the front end would not show a late message, it is printed in the
-  cell that runs then.
+- Output of threads and tasks is shown under their own cell. If the front end would not show a late message, it is
+  printed in the running cell.
 - The line on the end is shown under the last cell. The next cell of the session, or the end itself, replaces it.
 """
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST = 200
-"""Cells, the newest, whose output is shown under them."""
+"""Number of the newest cells whose late output is shown under them."""
 _sinks: OrderedDict[str, CellSink] = OrderedDict()
 _endings: dict[str, tuple[CellSink, str]] = {}
-"""Session -> where the line on its end is shown, and the display id of that line."""
+"""Session -> (the cell with the line on its end, the display id of that line)."""
 
 
 def expect(run: str, shell: Any, session: str) -> None:
@@ -76,7 +76,7 @@ def _show_end(event: Mapping[str, Any]) -> None:
 
 
 def _publish(sink: CellSink, display_id: str, text: str, *, update: bool) -> None:
-    """Show a note, marked as ours: it is not output of the cell."""
+    """Show a note, marked as ours, because it is not output of the cell."""
     note = tables.html(tables.Table(notes=(text,) if text else ()))
     sink.publish(
         # JupyterLab indents text, but not HTML.

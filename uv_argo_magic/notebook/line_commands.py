@@ -1,4 +1,4 @@
-"""The commands of `%argo` that only a notebook has: attach shows a run in the cell, edit opens the editor."""
+"""The commands of `%argo` that only exist in notebooks: attach shows a run in the cell, edit opens the editor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def attach(request: Request) -> Iterator[Value]:
-    """Show a run again; its value is the run, if it is live."""
+    """Show a run again; the value is the run, if it is live."""
     yield Value(
         value=background.attach(
             request.line.argument, request.shell, request.history, request.context.notebook, request.configuration()

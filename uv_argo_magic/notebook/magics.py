@@ -1,8 +1,8 @@
-"""`%%argo`, `%argo` and `%config ArgoMagics`: parses lines, calls the engine, and displays results; nothing else.
+"""`%%argo`, `%argo` and `%config ArgoMagics`: they only parse lines, call the engine, and display results.
 
 Rules:
-- The cell's text is captured unchanged; IPython expands nothing, and only our own line expands `$name` and `{name}`.
-- Every error is one of ours, never a UsageError: no front end sees that as an error.
+- The cell's text is passed on unchanged. IPython expands nothing; only our line expands `$name` and `{name}`.
+- Every error is one of ours and never a UsageError, which front ends do not treat as an error.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ HANDLERS = {
     "attach": "uv_argo_magic.notebook.line_commands:attach",
     "edit": "uv_argo_magic.notebook.line_commands:edit",
 }
-"""Who handles each command of `%argo`."""
+"""The handler of each command of `%argo`."""
 
 
 class Setting(TraitType):  # type: ignore[misc]
-    """One key of the configuration; None: not set here, so that the next layer counts."""
+    """One key of the configuration; None means not set, so that the next layer is used."""
 
     allow_none = True
     default_value = None
@@ -77,11 +77,11 @@ def _traits() -> dict[str, Setting]:
 
 KEYS = tuple(_traits())
 _EXPANDS = re.compile(r"[${]")
-"""What a line contains if variables may be inserted into it."""
+"""A character in every line that can contain variables."""
 
 
 def _with_settings() -> Any:
-    """A Magics class with one trait for each setting; written out, they could drift from the table of settings."""
+    """A Magics class with a trait for each setting, generated from the table of settings."""
     return types.new_class("ConfiguredMagics", (Magics,), exec_body=lambda body: body.update(_traits()))
 
 
@@ -136,7 +136,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
         )
 
     def _context(self) -> CellContext:
-        """The context of a cell now."""
+        """The context of the current cell."""
         names = self.shell.user_ns
         notebook = notebook_name(names)
         return CellContext.current(
@@ -145,7 +145,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
         )  # fmt: skip
 
     def _set_traits(self) -> Mapping[str, object]:
-        """The keys that are set by %config or IPython's own configuration; read again after a change."""
+        """The keys set by %config or IPython's configuration, cached until a change."""
         if self._traits_set is None:
             self._traits_set = {key: value for key in KEYS if (value := getattr(self, key)) is not None}
         return self._traits_set
@@ -157,7 +157,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
         """The session of a cell with this line; None if it has none."""
         try:
             _, options = _read(line)
-        except SpecError:  # it is being written
+        except SpecError:  # the user is still typing
             return None
         if not options.session:
             return None
@@ -166,7 +166,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
         )
 
     def open_history(self) -> History:
-        """The runs kept on this machine."""
+        """The history of this machine."""
         from uv_argo_magic.history.store import History  # noqa: PLC0415 - 10 ms of `%load_ext`
 
         return History(paths.data_dir() / "runs", keep=0)
@@ -183,13 +183,13 @@ def _read(line: str) -> tuple[Line, RunOptions]:
     return _read_now(line, {})
 
 
-# What `%%argo?` and `%argo?` show: IPython asks for it only then.
+# The text of `%%argo?` and `%argo?`, which IPython requests only then.
 ArgoMagics.run_cell.getdoc = lambda: command_help.explain("run", "notebook")
 ArgoMagics.run_line.getdoc = lambda: command_help.overview("notebook")
 
 
 def show(answer: str | Table) -> None:
-    """Print text; show a table as one, and as text where a front end has no other form."""
+    """Print text, or show a table, as text if the front end supports nothing else."""
     if isinstance(answer, str):
         print(answer, flush=True)
         return
@@ -197,7 +197,7 @@ def show(answer: str | Table) -> None:
 
 
 def show_growing(answer: registry.Growing, shown: DisplayHandle | None, shell: object) -> DisplayHandle | None:
-    """Show the table in place of the one before; print what is new where nothing can be replaced."""
+    """Replace the previous table by a new one; if the front end cannot replace it, print only the new lines."""
     if getattr(shell, "kernel", None) is None:
         print(answer.new, flush=True)
     elif shown is None:
@@ -212,7 +212,7 @@ def _bundle(table: Table) -> dict[str, str]:
 
 
 def notebook_name(names: Mapping[str, object]) -> str:
-    """The notebook's path, as far as the front end provides it; "" in a terminal."""
+    """The notebook's path, if the front end provides it; "" in a terminal."""
     for path in (names.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME"), names.get("__session__")):
         if isinstance(path, str) and path:
             return path
@@ -220,18 +220,18 @@ def notebook_name(names: Mapping[str, object]) -> str:
 
 
 def join_line(lines: list[str]) -> list[str]:
-    """IPython's input transformer for our cells: one `%%argo` line at the top, and a body even where it is empty."""
+    """An input transformer of IPython that gives our cells one `%%argo` line at the top, and a body, even if empty."""
     parts = cell_text.split("".join(lines))
     if not parts or "\n" in parts[0]:
         return lines
     line, body = parts
     if body and body == "".join(lines[1:]):
-        return lines  # the line stays as it is written, for the columns in errors
+        return lines  # keep the line unchanged, for the columns in errors
     return [f"{cell_text.MAGIC} {line}".rstrip() + "\n", *(body.splitlines(keepends=True) or ["\n"])]
 
 
 def is_interactive(shell: Any) -> bool:
-    """Whether a person runs the cells: nbclient (nbconvert, papermill, nbval) takes no input."""
+    """Whether a person runs the cells; nbclient (nbconvert, papermill, nbval) does not support input."""
     get_parent = getattr(shell, "get_parent", None)
     return get_parent is not None and get_parent().get("content", {}).get("allow_stdin") is not False
 
@@ -243,11 +243,11 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(completion.matcher(shell, magics.open_history, magics.find_session))
     shell.input_transformers_cleanup.append(join_line)
-    kernel_messages.of(shell)  # from now on, so that the cells waiting behind a running one are known
+    kernel_messages.of(shell)  # listen from now on, to know the cells in the queue
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take the magics and their completion away."""
+    """Remove the magics and their completion."""
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("argo", None)
     shell.configurables[:] = [item for item in shell.configurables if not isinstance(item, ArgoMagics)]

@@ -1,13 +1,13 @@
-"""A cell that is run again from another page shows the run that it started, instead of starting a second one.
+"""If a cell is run again in another page, show the run that it started, instead of starting a second one.
 
-A page that was reloaded gets no more output of the cells that it ran before. If such a cell is run again, the new
-execution takes the run over and shows all of its output. In the same page, running a cell again starts another run, as
-everywhere in Jupyter.
+A reloaded page receives no further output of the cells that it ran before. If such a cell is run again, the new
+execution continues the run and shows all of its output. In the same page, running a cell again starts a new run, as
+usual in Jupyter.
 
 Rules:
-- Two executions are of one cell if the front end names the same cell, and its text is the same.
-- The blocked execution returns early only if no other cell waits in between: that cell would run before the run has
-  ended. Otherwise the new execution shows the run when its turn comes, even if the run has ended by then.
+- Two executions belong to the same cell if the front end sends the same cell id, and the text is the same.
+- The blocked execution returns early only if no other cell is queued between the two, because that cell would run
+  before the end of the run. Otherwise the new execution shows the run when its turn comes, even if the run has ended.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from uv_argo_magic.renderers.kernel_messages import Message
 
 KEPT = 50
-"""Cells whose last run is remembered."""
+"""Maximum number of cells whose last run is remembered."""
 
 
 @frozen
 class Started:
-    """The run that a cell started, from which page."""
+    """The run that a cell started, and the page of the request."""
 
     run: Run
     prepared: Prepared
@@ -43,11 +43,11 @@ class Started:
 _last: OrderedDict[tuple[str, str], Started] = OrderedDict()
 """Cell -> its last run."""
 _claims: dict[str, Started] = {}
-"""The id of a request that waits in the kernel's queue -> the run that it will show."""
+"""Message id of a queued request -> the run that it will show."""
 
 
 def remember(request: dict[str, Any], run: Run, prepared: Prepared) -> Started | None:
-    """Remember the run that this request started; None if the front end does not name its cells."""
+    """Remember the run that this request started; None if the front end sends no cell ids."""
     cell = _cell(request.get("metadata"), request.get("content"))
     if cell is None:
         return None
@@ -60,7 +60,7 @@ def remember(request: dict[str, Any], run: Run, prepared: Prepared) -> Started |
 
 
 def claim(started: Started, message: Message) -> bool:
-    """Whether this request is for the same cell from another page; it then gets the run when its turn comes."""
+    """Whether this request is for the same cell in another page; if so, it will show the run when its turn comes."""
     is_again = _cell(message.metadata, message.content) == started.cell and message.session != started.page
     if is_again:
         _claims[message.id] = started
@@ -68,7 +68,7 @@ def claim(started: Started, message: Message) -> bool:
 
 
 def find(request: dict[str, Any]) -> Started | None:
-    """The run that this request shows instead of starting one."""
+    """The run that this request has to show instead of starting one, or None."""
     claimed = _claims.pop(str(request.get("header", {}).get("msg_id")), None)
     if claimed is not None:
         return claimed
@@ -78,13 +78,13 @@ def find(request: dict[str, Any]) -> Started | None:
 
 
 def watch_pages(shell: Any) -> Callable[[], bool]:
-    """A function that tells whether another page was opened on this kernel since this call, as after a reload."""
+    """A function that returns whether another page was opened on this kernel since this call, as after a reload."""
     listener, request, since = kernel_messages.of(shell), current_request(shell), time.monotonic()
     return lambda: listener is not None and listener.has_other_page(_page(request), since)
 
 
 def current_request(shell: Any) -> dict[str, Any]:
-    """The front end's request to run the present cell; empty without a kernel."""
+    """The front end's request to run the current cell; empty without a kernel."""
     request = shell.get_parent() if hasattr(shell, "get_parent") else None
     return request if isinstance(request, dict) else {}
 
@@ -94,7 +94,7 @@ def _page(request: dict[str, Any]) -> str:
 
 
 def _cell(metadata: object, content: object) -> tuple[str, str] | None:
-    """The cell's id and its text."""
+    """The cell's id and text."""
     if not isinstance(metadata, dict) or not isinstance(content, dict):
         return None
     cell, code = metadata.get("cellId"), content.get("code")

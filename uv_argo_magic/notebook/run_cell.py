@@ -1,6 +1,6 @@
-"""What `%%argo` does with a cell: hands it to the engine, and shows its run in the cell.
+"""Run a `%%argo` cell with the engine, and show the run in the cell.
 
-Rule: %load_ext does not import this module; the first cell does.
+Rule: this module is not imported by %load_ext, but by the first cell.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 def run_cell(text: str, cell: str, options: RunOptions, request: Request) -> object:
-    """Run a cell and show it; its run with `--detach`, else None. `text` is the line as written.
+    """Run a cell and show it; return its run with `--detach`, else None. `text` is the line as written.
 
     Raises:
-        ArgoMagicError: the run was not accepted, or ended badly.
+        ArgoMagicError: the run was not accepted, or failed.
         KeyboardInterrupt: the user interrupted the run, which was stopped.
     """
     shell: Shell = request.shell
@@ -67,7 +67,7 @@ def write_deps(text: str, cell: str, request: Request) -> None:
         SpecError: there is no such file, or it cannot be read.
     """
     shell: Shell = request.shell
-    # While a cell runs, a front end replaces that cell and no other.
+    # While a cell runs, the front end replaces that cell.
     shell.set_next_input(f"{edit.written_into(text, request.context)}\n{cell}", replace=True)
 
 
@@ -89,16 +89,16 @@ class CellFrontEnd:
 
     @property
     def is_left(self) -> bool:
-        """Whether the same cell, run from another page, continues the run."""
+        """Whether the same cell, run again in another page, continues to show the run."""
         return self._view is not None and self._view.is_left
 
     def abandon(self) -> None:
-        """Show that no run was submitted, where something was shown of it."""
+        """Show that no run was submitted, if there is a view."""
         if self._view is not None:
             self._view.abandon()
 
     def check_syntax(self, cell: str, code: str, python: str) -> None:
-        """Refuse a cell that is not Python, if the run's Python has the version of this one.
+        """Refuse a cell with a syntax error, if the run's Python has the same version as this one.
 
         Raises:
             CellFailed: the cell has a syntax error.
@@ -107,19 +107,19 @@ class CellFrontEnd:
             cell_syntax.refuse_invalid_python(self._get_name, cell, code)
 
     def prepare(self, work: Callable[[threading.Event], Prepared], spec: RunSpec, run_id: str) -> Prepared:
-        """Do the work, and show its progress."""
+        """Call `work`, and show its progress."""
         if self._options.dry_run:
             return work(threading.Event())
         if spec.session and not spec.requirements and "%pip" not in spec.cell:
-            return work(threading.Event())  # nothing to show: it takes a millisecond
+            return work(threading.Event())  # there is nothing to show, because it takes a millisecond
         return self._open_view(spec, run_id).prepare(work)
 
     def notify(self, note: str) -> None:
-        """Show a note, marked as ours: it is not output of the cell."""
+        """Show a note, marked as ours, because it is not output of the cell."""
         display({"text/plain": note}, raw=True, metadata={output_metadata.KEY: {"schema": output_metadata.SCHEMA}})
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
-        """Show what the line expanded to, and the notes."""
+        """Show the expanded variables of the line, and the notes."""
         lines = [f"{name} = {text}" for name, text in self._request.line.expanded]
         lines += notes
         if self._options.detach and (reason := background.why_not(self._shell, settings)):
@@ -128,7 +128,7 @@ class CellFrontEnd:
             self.notify("\n".join(lines))
 
     def show_plan(self, prepared: Prepared) -> None:
-        """Print what would run, or write it to the file of `--to`."""
+        """Print the plan, or write it to the file of `--to`."""
         print(export.export_prepared(prepared, self._options.to) if self._options.to else prepared.describe())
 
     def history(self, settings: Settings) -> History:
@@ -136,7 +136,7 @@ class CellFrontEnd:
         return History(self._request.history.root, keep=settings.history)
 
     def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
-        """The exception on the cell's own lines, and those of earlier cells of its session."""
+        """The exception with the lines of the cell, and of earlier cells of its session."""
         for run in frames.unknown_cells(remote):
             entry = self._request.history.read().find(run)
             if entry is not None:
@@ -148,14 +148,14 @@ class CellFrontEnd:
         self._shell.push(values)
 
     def ask(self, question: Question) -> str:
-        """Ask in the cell, with the prompt of the question."""
+        """Ask the user in the cell."""
         return getpass.getpass(question.prompt) if question.password else input(question.prompt)
 
     def resume(self, started: reconnect.Started) -> Run:
-        """Show the run that this cell started from another page, as `execute` shows a new one.
+        """Show the run that this cell started in another page, like `execute` does for a new run.
 
         Raises:
-            RunError: the run ended badly.
+            RunError: the run failed.
         """
         self.notify(f"Showing the run {started.run.id}, which this cell started before.")
         if self.follow(started.run, started.prepared):
@@ -163,7 +163,7 @@ class CellFrontEnd:
         return started.run
 
     def find(self, name: str) -> LocalName | None:
-        """The notebook's variable of this name, or a module in its folder."""
+        """The notebook's variable with this name, or a module in its folder."""
         return local_names.find(name, self.document, self._shell.user_ns)
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
