@@ -1,9 +1,9 @@
 """The audit log: one line of JSON for each decision of a policy on a run, a probe or an export.
 
 Rules:
-- A line has names and digests: no code of the cell, no values of variables, and no credentials.
-- It is written before anything is submitted. A log that a policy names and that cannot be written stops the run; that
-  of the user, which also counts installs, does not.
+- A line has names and digests, but no code of the cell, no values of variables, and no credentials.
+- It is written before anything is submitted. If a log named by a policy cannot be written, the run is refused; the
+  user's log, which is also used to count installs, can fail.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.checks import Proposal
 
 LARGEST = 1024 * 1024
-"""Bytes of the user's log; then it begins again, and the last one is kept."""
+"""Maximum bytes of the user's log, which is then rotated; one old log is kept."""
 HOUR = 3600.0
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def own_log() -> Path:
-    """The log of this user."""
+    """The path of this user's log."""
     return paths.data_dir() / "audit.jsonl"
 
 
 def entry(proposal: Proposal, policy: Policy, violations: tuple[Violation, ...]) -> dict[str, object]:
-    """What is recorded of a decision."""
+    """The record of a decision."""
     resolution = proposal.resolution
     locks = [resolution, *(lock for _, lock in proposal.installs)] if isinstance(resolution, Lock) else []
     return {
@@ -69,10 +69,10 @@ def annotation(record: dict[str, object]) -> str:
 
 
 def write(record: dict[str, object], named_logs: Iterable[str]) -> None:
-    """Append an entry to the user's log, and to those that a policy names.
+    """Append an entry to the user's log, and to those named by a policy.
 
     Raises:
-        PolicyError: a log that a policy names cannot be written.
+        PolicyError: a log named by a policy cannot be written.
     """
     line = json.dumps(record) + "\n"
     with contextlib.suppress(OSError):
@@ -91,7 +91,7 @@ def write(record: dict[str, object], named_logs: Iterable[str]) -> None:
 
 
 def recent_installs() -> int:
-    """The runs with packages that began on this machine within an hour, as this user's log has them."""
+    """The number of runs with packages in the last hour on this machine, from this user's log."""
     since = time.strftime(TIME, time.gmtime(time.time() - HOUR))
     return sum(
         record["purpose"] == "run" and record["decision"] == "allowed" and bool(record["packages"])
@@ -101,24 +101,24 @@ def recent_installs() -> int:
 
 
 def allowed_locks() -> frozenset[str]:
-    """The keys of the locks that this user was allowed to run before."""
+    """The keys of the locks that this user was previously allowed to run."""
     return frozenset(
         str(record["lock"]) for record in _records() if record["purpose"] == "run" and record["decision"] == "allowed"
     )
 
 
 def user() -> str:
-    """The name of the user of this process; that of JupyterHub, whose users may all be one in their containers."""
+    """The name of the user; in JupyterHub, its user name, because containers can have the same login name for all."""
     if name := os.environ.get("JUPYTERHUB_USER", ""):
         return name
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
+    except (KeyError, OSError):  # in a container, the user can have no name
         return str(os.getuid()) if hasattr(os, "getuid") else ""
 
 
 def _records() -> Iterator[dict[str, Any]]:
-    """The readable lines of the user's log, also of the last one that was full."""
+    """The valid lines of the user's log and of the rotated one."""
     for log in (own_log().with_suffix(".1.jsonl"), own_log()):
         try:
             lines = log.read_text(encoding="utf-8").splitlines()
@@ -138,7 +138,7 @@ def _name(package: Package) -> str:
 
 
 def _append(path: Path, line: str) -> None:
-    """One write, so that lines of several processes do not mix."""
+    """Append a line with a single write, so that lines of several processes do not mix."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:

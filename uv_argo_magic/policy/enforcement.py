@@ -1,6 +1,6 @@
-"""Decides on a run by the policy: collects what the rules ask about, and raises one error with all violations.
+"""Check a run against the policy: collect the data for the rules, and raise one error with all violations.
 
-Rule: rules that must hold before uv runs are decided by `enforce_early`, all of them by `enforce`.
+Rule: `enforce_early` checks the rules that must hold before uv runs, and `enforce` checks all rules.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.checks import Proposal
 
 ABOUT_FILES = ("packages.min_age", "install.max_download")
-"""The rules about sizes and upload times, which some locks lack."""
+"""The rules that need sizes and upload times, which some locks lack."""
 RECORDED = frozenset({"run", "probe", "export"})
-"""The purposes whose decisions are recorded: the others neither run nor write anything."""
+"""The purposes whose decisions are recorded; the others neither run nor write anything."""
 
 
 def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
-    """Refuse what uv is not allowed to do while resolving, with everything else that is known before.
+    """Refuse a run if uv is not allowed to resolve it, or if other violations are already known.
 
     Raises:
-        PolicyError: lists the violations.
+        PolicyError: the run breaks rules; the error lists them.
     """
     violations = rules.check(policy, subject(policy, spec, backend))
     if any(violation.rule in rules.RULES and rules.RULES[violation.rule].early for violation in violations):
@@ -45,10 +45,10 @@ def enforce_early(policy: Policy, spec: RunSpec, backend: base.Backend) -> None:
 
 
 def enforce(policy: Policy, proposal: Proposal, backend: base.Backend) -> str:
-    """Decide on a resolved run, and record the decision; the short form of the record, for a workflow.
+    """Check a resolved run, and record the decision; return its short form, for a workflow.
 
     Raises:
-        PolicyError: lists the violations; or the decision cannot be recorded.
+        PolicyError: the run breaks rules, or the decision cannot be recorded.
     """
     violations = check(policy, proposal, backend)
     note = ""
@@ -62,7 +62,7 @@ def enforce(policy: Policy, proposal: Proposal, backend: base.Backend) -> str:
 
 
 def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Violation, ...]:
-    """What the policy does not allow of a resolved run."""
+    """The violations of a resolved run."""
     spec, resolution = proposal.spec, proposal.resolution
     installs_packages = bool(resolution.lines or proposal.installs)
     counts = installs_packages and proposal.purpose == "run" and policy.of("install.per_hour")
@@ -81,14 +81,14 @@ def check(policy: Policy, proposal: Proposal, backend: base.Backend) -> tuple[Vi
         facts = replace(facts, resolution=resolution)
     violations = rules.check(policy, facts)
     if resolver and isinstance(resolution, Lock) and any(violation.package for violation in violations):
-        # Who requires a package takes another run of uv: only a refusal needs it.
+        # The dependents of a package need another call of uv, so they are determined only for a refusal.
         facts = replace(facts, resolution=resolver.explain(resolution, spec.requirements))
         violations = rules.check(policy, facts)
     return violations
 
 
 def _question(policy: Policy, proposal: Proposal, addresses: tuple[str, ...]) -> str:
-    """What the policy wants to be confirmed."""
+    """The question that the user has to confirm, or ""."""
     if not policy.of("install.confirm"):
         return ""
     names = tuple(map(checks.index_name, addresses))
@@ -96,7 +96,7 @@ def _question(policy: Policy, proposal: Proposal, addresses: tuple[str, ...]) ->
 
 
 def _advisories(policy: Policy, proposal: Proposal) -> tuple[Found, ...]:
-    """The known vulnerabilities of the packages, by each source that the policy names."""
+    """The known vulnerabilities of the packages, for each source named by the policy."""
     statements = policy.of("packages.vulnerabilities")
     if not statements or not isinstance(proposal.resolution, Lock):
         return ()
@@ -119,7 +119,7 @@ def error(violations: tuple[Violation, ...]) -> PolicyError:
 
 
 def subject(policy: Policy, spec: RunSpec, backend: base.Backend, installs_packages: bool | None = None) -> Subject:
-    """What the rules ask about a run, before its resolution."""
+    """The data of a run for the rules, before its resolution."""
     is_local = base.Capability.LOCAL in backend.capabilities
     if installs_packages is None:
         installs_packages = bool(spec.requirements) or "run_line_magic('pip'" in spec.code or "('uv'" in spec.code
@@ -129,14 +129,14 @@ def subject(policy: Policy, spec: RunSpec, backend: base.Backend, installs_packa
         indexes=_addresses(spec, environ, is_local=is_local) if installs_packages else (),
         insecure_hosts=tuple(environ.get("UV_INSECURE_HOST", "").split()) if installs_packages else (),
         uses=backend.settings,
-        # With a template, its image is read from the cluster.
+        # With a template, the image must be requested from the cluster.
         images=() if is_local or not policy.of("cluster.images") else _images(spec, backend),
         now=time.time(),
     )
 
 
 def _addresses(spec: RunSpec, environ: Mapping[str, str], *, is_local: bool) -> tuple[str, ...]:
-    """The indexes that uv may use to resolve here, and to install where the cell runs; without credentials."""
+    """The URLs (without credentials) of the indexes that uv can use to resolve here and to install for the cell."""
     ours = indexes.environment(spec.settings)
     here = dict(environ)
     if spec.settings.index_url:
@@ -153,13 +153,13 @@ def _addresses(spec: RunSpec, environ: Mapping[str, str], *, is_local: bool) -> 
 
 
 def _address(entry: str) -> str:
-    """The address of "NAME=URL" or "URL"."""
+    """The URL in "NAME=URL" or "URL"."""
     name, equals, url = entry.partition("=")
     return indexes.without_credentials(url if equals and "://" not in name else entry)
 
 
 def _images(spec: RunSpec, backend: base.Backend) -> tuple[str, ...]:
-    """The images of the run's containers; without the default one, while its Python is not known."""
+    """The images of the run's containers, without the default image while its Python is unknown."""
     settings = spec.settings
     try:
         image = base.image(backend, spec)

@@ -1,8 +1,8 @@
 """The files with package policies. All of them apply together: none can allow what another forbids.
 
 Rules:
-- This module imports next to nothing: most users have no policy, and for them a run only looks for files.
-- A file that exists and cannot be read is an error: its rules would silently not hold.
+- This module imports very little, because most users have no policy, and then a run only checks for files.
+- A file that exists but cannot be read is an error, because its rules would silently not apply.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ FILE = "uv-argo-policy.toml"
 
 
 def find(document: str = "") -> tuple[Path, ...]:
-    """The policy files that hold for a notebook or file (its path; "": none), in the order of the documentation.
+    """The policy files that apply to a notebook or file (its path, or ""), in the order of the documentation.
 
     Raises:
-        PolicyError: a file that must exist does not.
+        PolicyError: a required file does not exist.
     """
     found = [SYSTEM] if _is_there(SYSTEM) else []
     named = os.environ.get(VARIABLE, "")
@@ -46,12 +46,12 @@ def find(document: str = "") -> tuple[Path, ...]:
 
 @functools.lru_cache(maxsize=16)
 def _beside(document: str) -> tuple[Path, ...]:
-    """Where the policy of a folder may be: next to the notebook, and in the working directory."""
+    """The possible paths of a folder's policy: next to the notebook, and in the working directory."""
     return (Path(document).parent / FILE, Path(FILE)) if document else (Path(FILE),)
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is something of this name, even if it cannot be read."""
+    """Whether this path exists, even if it cannot be read."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -62,7 +62,7 @@ def _is_there(path: Path) -> bool:
 
 
 def read(document: str = "") -> Policy | None:
-    """The policies of all files that hold for a notebook or file; None if there are none.
+    """The policies of all files that apply to a notebook or file; None if there are none.
 
     Raises:
         PolicyError: a policy cannot be read, or is invalid.

@@ -1,6 +1,7 @@
-"""Finds notebooks of other users whose packages were never installed here, for a policy that asks first.
+"""Detect notebooks of other users whose packages were never installed here, for a policy that requires a confirmation.
 
-A notebook names no user. Runs that it records, which this user's history and audit log do not have, are of another one.
+A notebook does not contain a user name. If it has runs that are not in this user's history or audit log, it is from
+another user.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.checks import Proposal
 
 SHOWN = 5
-"""Packages that the question names."""
+"""Maximum packages that the question lists."""
 
 
 def question(proposal: Proposal, addresses: tuple[str, ...]) -> str:
-    """What to confirm before this run: who, what and from where; "" if there is nothing to confirm."""
+    """The question to confirm before this run: the user, the packages and the indexes; "" if there is none."""
     lock = proposal.resolution
     if proposal.purpose != "run" or proposal.spec.settings.yes or not isinstance(lock, Lock) or not lock.packages:
         return ""
@@ -47,7 +48,7 @@ def question(proposal: Proposal, addresses: tuple[str, ...]) -> str:
 
 
 def _recorded(notebook: Path) -> Iterator[tuple[str, str]]:
-    """(run, key of its lock) of the outputs of a notebook, as it was saved."""
+    """(run, key of its lock) from the outputs of a saved notebook."""
     if notebook.suffix != ".ipynb":
         return
     try:
@@ -62,5 +63,5 @@ def _recorded(notebook: Path) -> Iterator[tuple[str, str]]:
 
 
 def _is_ours(run: str) -> bool:
-    # A name from a notebook is not a path.
+    # A name from a notebook is untrusted, and must not be a path.
     return run == Path(run).name and paths.run_dir(run).is_dir()

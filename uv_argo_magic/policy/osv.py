@@ -1,8 +1,8 @@
-"""Looks up known vulnerabilities: at an OSV server, or in an offline copy of its data (a folder or a zip of records).
+"""Look up known vulnerabilities on an OSV server, or in an offline copy of its data (a folder or a zip of records).
 
 Rules:
-- A server gets names and versions of packages, and nothing else. What it answers is used again for a day.
-- Whatever goes wrong is a problem of the result: the policy refuses the run, and tells why.
+- Only names and versions of packages are sent to a server. Its responses are cached for a day.
+- Every failure becomes a `problem` in the result, with which the policy refuses the run.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.policy.advisories import Source
 
 MAX_AGE = 24 * 3600.0
-"""Seconds for which an answer of a server is used."""
+"""Seconds for which a response of a server is cached."""
 TIMEOUT = 10.0
-"""Seconds for one answer of a server."""
+"""Maximum seconds for a response of a server."""
 LARGEST = 32 * 1024 * 1024
-"""Bytes of one answer."""
+"""Maximum bytes of a response."""
 
 
 def look_up(source: Source, packages: Mapping[str, str]) -> Found:
-    """What the source knows of these packages: their versions by canonical name."""
+    """The advisories of the source for these packages (canonical name -> version)."""
     try:
         found = _ask(source.address, packages) if source.is_server else _search(Path(source.address), packages)
         return Found(source=source.address, advisories=advisories.distinct(found))
@@ -49,7 +49,7 @@ def look_up(source: Source, packages: Mapping[str, str]) -> Found:
 
 
 def _ask(address: str, packages: Mapping[str, str]) -> tuple[Advisory, ...]:
-    """The answer of a server, or the one that it gave within a day."""
+    """The advisories from a server, cached for a day."""
     names = sorted(name for name, version in packages.items() if version)
     question = json.dumps([address, [(name, packages[name]) for name in names]])
     cache = paths.cache_dir() / "osv" / f"{hashlib.sha256(question.encode()).hexdigest()[:32]}.json"
@@ -74,7 +74,7 @@ def _ask(address: str, packages: Mapping[str, str]) -> tuple[Advisory, ...]:
     found = []
     for name, id_ in pairs:
         about = next(iter(advisories.find(records[id_], {name: packages[name]})), None)
-        # The server decides on the version; the record has the words, and the versions that fix it.
+        # The server matches the version; the record has the summary, and the versions that fix the problem.
         if not records[id_].get("withdrawn"):
             found.append(about or advisories.describe(records[id_], name))
     with contextlib.suppress(OSError):
@@ -97,9 +97,9 @@ def _request(url: str, body: object = None) -> Any:
 
 
 def _search(path: Path, packages: Mapping[str, str]) -> Iterator[Advisory]:
-    """The records of an offline copy that are about these packages."""
+    """The advisories in an offline copy for these packages."""
     names = "|".join(re.escape(name).replace(r"\-", "[-_.]+") for name in packages)
-    # Most records are about other packages: parsing only those with one of the names is ten times as fast.
+    # Parsing only records that contain one of the names is ten times as fast.
     mentions = re.compile(rf'"name"\s*:\s*"(?:{names})"', re.IGNORECASE)
     text = ""
     for text in _texts(path):

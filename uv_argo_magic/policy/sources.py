@@ -1,6 +1,6 @@
-"""The package policy of a run: that of the files, and that of the backend.
+"""The package policy of a run, from the policy files and from the backend.
 
-Rule: a backend that does not respond has no policy: its runs fail anyway.
+Rule: the policy of a backend that does not respond is ignored, because its runs fail anyway.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def find(document: str, backend: base.Backend, settings: Settings) -> Policy | None:
-    """The policies that hold for a notebook or file (its path; "": none), and for runs of a backend; None without any.
+    """The policies that apply to a notebook or file (its path, or "") and to runs of a backend; None if there are none.
 
     Raises:
         PolicyError: a policy cannot be read, or is invalid.
