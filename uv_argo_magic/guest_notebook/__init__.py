@@ -1,6 +1,7 @@
-"""Modules that a notebook's cell may look for: IPython and ipykernel where they are not installed, and the shell.
+"""Modules that a notebook's cell can need: IPython and ipykernel if they are not installed, and the shell.
 
 Rules:
-- They are files of their own on the cell's `sys.path`, behind everything installed: an installed IPython is used.
-- As the guest: Python 3.8, the standard library, and nothing of ours but what `uv_argo_notebook.install` is given.
+- They are files at the end of the cell's `sys.path`, so that an installed IPython is used.
+- Like the guest, they use only Python 3.8 and the standard library. Of our code, they use only the argument of
+  `uv_argo_notebook.install`.
 """

@@ -1,6 +1,6 @@
-"""What libraries use of IPython, for cells whose environment does not have it.
+"""The part of IPython that libraries use, for cells whose environment does not have IPython.
 
-Each name acts as IPython's own does in a notebook; what is not here needs IPython itself (`--deps ipython`).
+Each name behaves as in a notebook. All other names need the real IPython (`--deps ipython`).
 """
 
 from . import display

@@ -1,4 +1,4 @@
-"""Everything that displays, as IPython.display."""
+"""The public names for displays, as in IPython.display."""
 
 from .core.display import (  # noqa: F401 - names for others
     HTML,

@@ -1,4 +1,4 @@
-"""As IPython.paths."""
+"""See IPython.paths."""
 
 import os
 

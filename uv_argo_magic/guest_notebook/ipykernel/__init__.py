@@ -1,4 +1,4 @@
-"""What libraries look for of ipykernel, for cells whose environment does not have it."""
+"""The part of ipykernel that libraries use, for cells whose environment does not have ipykernel."""
 
 version_info = (7, 0, 0)
 __version__ = "7.0.0"

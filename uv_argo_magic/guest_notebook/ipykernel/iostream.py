@@ -1,4 +1,4 @@
-"""Where libraries look for the class of a notebook's sys.stdout; the cell's streams count as its instances."""
+"""The class of sys.stdout in a notebook, which libraries check; the cell's streams are instances of it."""
 
 
 class OutStream:

@@ -1,1 +1,1 @@
-"""Where libraries look for a notebook's shell: it gets the class of the cell's shell when it is imported."""
+"""The module of a notebook's shell, which libraries check; the class of the cell's shell is added at its import."""

@@ -1,4 +1,4 @@
-"""What matplotlib_inline is to a notebook's code, where it is not installed: our backend and its settings."""
+"""A replacement for matplotlib_inline if that is not installed: our backend and its settings."""
 
 __version__ = "0.2.2"
 version_info = (0, 2, 2)

@@ -1,4 +1,4 @@
-"""The backend, as matplotlib_inline.backend_inline."""
+"""The backend, as in matplotlib_inline.backend_inline."""
 
 from uv_argo_figures import *  # type: ignore[import-not-found]  # noqa: F403 - the finder in guest/figures.py makes it
 
@@ -16,5 +16,5 @@ def set_matplotlib_close(close=True):
 
 
 def flush_figures():
-    """Show the figures that are left."""
+    """Show the remaining figures."""
     figures().flush()

@@ -1,4 +1,4 @@
-"""The settings of the backend, as matplotlib_inline.config."""
+"""The settings of the backend, as in matplotlib_inline.config."""
 
 import builtins
 
@@ -23,5 +23,5 @@ class InlineBackend:
 
 
 def figures():
-    """What shows the cell's figures."""
+    """The object that shows the cell's figures."""
     return builtins.get_ipython().notebook.figures

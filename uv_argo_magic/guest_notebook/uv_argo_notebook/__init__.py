@@ -1,8 +1,8 @@
-"""Makes a cell's process a notebook: `get_ipython`, IPython's names, and libraries that check for a notebook.
+"""Make a cell's process look like a notebook: `get_ipython`, IPython's names, and support for libraries.
 
 Rules:
-- Nothing is imported before the cell or one of its libraries asks for it.
-- An installed IPython is used, and its shell gets our displays; the guest's executor runs the code in any case.
+- Nothing is imported before the cell or one of its libraries needs it.
+- An installed IPython is used; its shell shows values with our displays. The guest's executor always runs the code.
 """
 
 import builtins
@@ -19,11 +19,11 @@ from . import libraries
 
 HERE = os.path.dirname(os.path.dirname(__file__))
 LAZY = ("IPython", "ipykernel", "ipykernel.iostream", "ipykernel.zmqshell")
-"""Modules that a kernel has imported before the first cell: libraries look for them in `sys.modules`."""
+"""Modules that a kernel imports before the first cell, so that libraries check for them in `sys.modules`."""
 
 
 def install(interpreter):
-    """Let the process be a notebook's, for the cells of an interpreter (uv_argo_guest.execute)."""
+    """Make the process look like a notebook, for the cells of an interpreter (uv_argo_guest.execute)."""
     notebook = Notebook(interpreter)
 
     def get_ipython():
@@ -41,12 +41,12 @@ def install(interpreter):
         "ipykernel.iostream": notebook.adopt_streams,
     }
     import_hooks.AfterImport(dict(actions, **libraries.actions(notebook))).install()
-    for name in LAZY:  # after the hooks, which act at once on modules that they find
+    for name in LAZY:  # after the hooks, which run at once for existing modules
         _offer(name)
 
 
 class Notebook:
-    """The parts that magics and libraries work with; `shell` is None until it is needed."""
+    """The objects that magics and libraries use; `shell` is None until it is needed."""
 
     def __init__(self, interpreter):
         self.interpreter = interpreter
@@ -55,17 +55,17 @@ class Notebook:
         self.figures = interpreter.drawn
         self.shell = None
         self.hidden_names = dict(interpreter.module.__dict__)
-        """What the cell's module has that is not the user's: %who leaves it out."""
+        """The names in the cell's module that are not the user's, so that %who leaves them out."""
 
     def get_shell(self):
-        """The shell, made at the first call."""
+        """The shell, created at the first call."""
         if self.shell is None:
             importlib.import_module("IPython.core")
             self.make_shell()
         return self.shell
 
     def make_shell(self):
-        """Make the shell: a subclass of the installed IPython's, or our own."""
+        """Create the shell: a subclass of the installed IPython's, or our own."""
         if self.shell is None:
             from . import shells
 
@@ -73,7 +73,7 @@ class Notebook:
             self.executor.shell = self.shell
 
     def adopt_streams(self, iostream):
-        """Let sys.stdout and sys.stderr be instances of OutStream, by which libraries know a notebook's output."""
+        """Make sys.stdout and sys.stderr instances of OutStream, by which libraries recognize a notebook."""
         streams, base = self.interpreter.out, iostream.OutStream
 
         class Meta(type(base)):
@@ -83,13 +83,13 @@ class Notebook:
         iostream.OutStream = Meta("OutStream", (base,), {"__module__": iostream.__name__})
 
     def finish(self):
-        """Let libraries draw what they have left until the end of a cell."""
+        """Let libraries draw what they have delayed until the end of a cell."""
         if self.shell is not None:
             self.shell.events.trigger("post_execute")
 
 
 def is_installed(name):
-    """Whether a package of this name is in the environment, rather than ours."""
+    """Whether the environment has a package with this name, in addition to ours."""
     spec = sys.modules[name].__spec__ if name in sys.modules else importlib.util.find_spec(name)
     return spec is not None and not (spec.origin or "").startswith(HERE + os.sep)
 
@@ -99,7 +99,7 @@ class _Lazy(types.ModuleType):
 
     def __getattr__(self, name):
         if name.startswith("__") and name not in ("__all__", "__path__", "__version__"):
-            raise AttributeError(name)  # inspect and unittest ask every module for __file__ and the like
+            raise AttributeError(name)  # inspect and unittest read attributes such as __file__ of every module
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)

@@ -1,4 +1,4 @@
-"""Shell commands: `!command`, `x = !command` and `%%bash`; and `$name` and `{expression}` in their text."""
+"""Shell commands (`!command`, `x = !command` and `%%bash`), and the expansion of `$name` and `{expression}` in them."""
 
 import os
 import re
@@ -7,14 +7,14 @@ import subprocess
 import sys
 
 _NAME = re.compile(r"\$(\$?)([A-Za-z_][\w.]*)(?=(?:[^']*'[^']*')*[^']*$)")
-"""A name after a dollar sign, not between single quotes."""
+"""A name after a dollar sign that is not inside single quotes."""
 
 
 def expand(text, names):
-    """The text with the values of `{expression}` and `$name`; as it is where one of them has no value."""
+    """The text with `{expression}` and `$name` expanded; unchanged if one of them has no value."""
     try:
         return "".join(_expanded(text, names))
-    except Exception:  # noqa: BLE001 - the user's expressions, or other braces
+    except Exception:  # noqa: BLE001 - an error in the user's expression, or braces with another meaning
         return text
 
 
@@ -39,7 +39,7 @@ def _expanded(text, names):
 
 
 def _is_ours(stream):
-    """Whether a stream is the process's own, which commands may write to directly."""
+    """Whether a stream is that of the process, so that commands can write to it directly."""
     try:
         return stream.fileno() in (1, 2)
     except (AttributeError, OSError, ValueError):
@@ -47,9 +47,9 @@ def _is_ours(stream):
 
 
 def run(command, text=None, streams=None):
-    """Run a command with its output where the cell's goes, as it comes; its exit status.
+    """Run a command and add its output to the cell's as it arrives; return the exit status.
 
-    `command` is a line for the shell or a list; `text` is given to it as input.
+    `command` is a line for the shell or a list; `text` is its input.
     """
     streams = streams or (sys.stdout, sys.stdout)
     direct = all(map(_is_ours, streams))
@@ -80,7 +80,7 @@ def _executable(command):
 
 
 def output_of(command):
-    """The output of a command, with its standard error, and its exit status."""
+    """The output of a command, including standard error, and its exit status."""
     process = subprocess.run(
         command, shell=True, executable=_executable(command), stdin=subprocess.DEVNULL, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -89,7 +89,7 @@ def output_of(command):
 
 
 class SList(list):
-    """The lines of a command's output; `.n` and `.s` are them as text, `.p` as paths."""
+    """The lines of a command's output; `.n` and `.s` return them as text, `.p` as paths."""
 
     @property
     def l(self):  # noqa: E743 - the names are IPython's
@@ -118,7 +118,7 @@ class SList(list):
     paths = p
 
     def grep(self, pattern, prune=False, field=None):
-        """The lines that a pattern or function matches, or with `prune` the others."""
+        """The lines that match a pattern or function, or with `prune`, all others."""
         matches = pattern if callable(pattern) else re.compile(pattern, re.IGNORECASE).search
 
         def text(line):

@@ -1,17 +1,17 @@
-"""What `name?` prints: signature, documentation, file and type of an object."""
+"""The output of `name?`: signature, documentation, file and type of an object."""
 
 import fnmatch
 import inspect
 
 
 def describe(text, names, source=False):
-    """The description of the object of this name."""
+    """The description of the object with this name."""
     text = text.strip()
     if text.startswith("%"):
         return "%s is a magic" % text
     try:
         value = eval(text, names)
-    except Exception:  # noqa: BLE001 - a name may run code, which may fail
+    except Exception:  # noqa: BLE001 - evaluating a name can run code
         return "Object `%s` not found." % text
     fields = []
     if callable(value):
@@ -45,7 +45,7 @@ def _quiet(function, value):
 
 
 def short(value, most=60):
-    """A value in one short line."""
+    """A value as one short line."""
     try:
         text = " ".join(str(value).split())
     except Exception:  # noqa: BLE001 - the user's method

@@ -1,4 +1,4 @@
-"""The shell of an installed IPython: it has IPython's magics and formatters, and our displays; it runs no code."""
+"""The shell of an installed IPython, with IPython's magics and formatters and our displays; it does not run code."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import tempfile
 
 
 def make(notebook, common):
-    """An instance over the cell's module, without history and without files of the user's."""
+    """Create an instance for the cell's module, without history and without the user's configuration files."""
     from IPython.core.displayhook import DisplayHook
     from IPython.core.displaypub import DisplayPublisher
     from IPython.core.interactiveshell import InteractiveShell
@@ -61,7 +61,7 @@ def make(notebook, common):
 
 
 def _capture(shell):
-    """Let IPython's `capture_output` take displays and results, which come from us and not from its publisher."""
+    """Make IPython's `capture_output` capture displays and results, which do not come from IPython's publisher."""
     from IPython.utils import capture, io
 
     class capture_output(capture.capture_output):
@@ -82,7 +82,7 @@ def _capture(shell):
 
 
 def _join(displays, formatter):
-    """Let IPython's formatters give what is displayed, with the functions registered before."""
+    """Use IPython's formatters for displays, including the functions that were registered before."""
     for mime, ours in displays.formatters.items():
         theirs = formatter.formatters.get(mime)
         if theirs is not None:

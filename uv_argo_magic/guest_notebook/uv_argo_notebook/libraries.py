@@ -1,4 +1,4 @@
-"""Adjustments of libraries that would not render as in a notebook, made when their module is imported."""
+"""Adjustments of libraries that would not render as in a notebook, applied when their module is imported."""
 
 import types
 
@@ -6,7 +6,7 @@ from . import widgets
 
 
 def actions(notebook):
-    """Module -> what to do once it is imported."""
+    """Module -> function to call when it is imported."""
     from . import is_installed
 
     found = {"plotly.io._renderers": _plotly, "PIL.ImageShow": _pillow}
@@ -17,7 +17,7 @@ def actions(notebook):
 
 
 def _matplotlib(module):
-    # Its names of backends come from the metadata of installed packages; ours of "inline" has none.
+    # matplotlib finds backends by the metadata of installed packages, which our "inline" does not have.
     read = getattr(module.BackendRegistry, "_read_entry_points", None)
     if read is not None:
         inline = "inline", "matplotlib_inline.backend_inline"
@@ -31,7 +31,7 @@ def _plotly(module):
 
 
 def _pillow(module):
-    # The programs of a desktop come first otherwise, and a cell has no desktop.
+    # Otherwise programs of a desktop come first, which a cell does not have.
     viewer = getattr(module, "IPythonViewer", None)
     if viewer is not None:
         module.register(viewer, order=0)

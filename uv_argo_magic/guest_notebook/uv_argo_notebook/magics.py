@@ -14,7 +14,7 @@ import timeit
 from . import commands, inspection, packages
 
 NO_EXPANSION = frozenset({"time", "timeit", "pinfo", "pinfo2", "psearch", "config", "pip"})
-"""Line magics whose text is not searched for `$name` and `{expression}`."""
+"""Line magics in whose text `$name` and `{expression}` are not expanded."""
 ALIASES = ("cat", "cp", "ls", "mkdir", "mv", "rm", "rmdir")
 SHOWN = {
     "html": "HTML", "HTML": "HTML", "latex": "Latex", "markdown": "Markdown", "svg": "SVG", "SVG": "SVG",
@@ -25,11 +25,11 @@ PROGRAMS = {
     "bash": "bash", "perl": "perl", "python": sys.executable, "python3": sys.executable, "ruby": "ruby", "sh": "sh",
     "script": "",
 }  # fmt: skip
-"""Cell magics that run their body -> the program, "" for the one that the line names."""
+"""Cell magics that run their body -> the program, or "" for the program on the line."""
 
 
 class MagicError(Exception):
-    """A magic cannot do what its line asks for; shown as IPython's UsageError."""
+    """A magic cannot do what its line requests; shown as IPython's UsageError."""
 
 
 MagicError.__name__ = MagicError.__qualname__ = "UsageError"
@@ -61,7 +61,7 @@ class Magics:
     # Time.
 
     def time(self, line, body=None):
-        """Run code once and print how long it took; its value."""
+        """Run code once and print the time it took; return its value."""
         text = line if body is None else body
         if body is not None and line.strip():
             raise MagicError("Can't use statement directly after '%%time'!")
@@ -92,7 +92,7 @@ class Magics:
         function.body[2].body = self.executor.parse(statement).body or [ast.Pass()]
         function.body[0:1] = self.executor.parse(setup).body
         ast.fix_missing_locations(tree)
-        exec(compile(tree, self.executor.file, "exec"), self.names)  # noqa: S102 - the user's own statement
+        exec(compile(tree, self.executor.file, "exec"), self.names)  # noqa: S102 - the user's statement
         timer = timeit.Timer(timer=time.process_time if "c" in options else time.perf_counter)
         timer.inner = self.names.pop("inner")
         repeat, number = int(options.get("r", 7)), int(options.get("n", 0))
@@ -104,10 +104,10 @@ class Magics:
             print(result)
         return result if "o" in options else None
 
-    # What code shows.
+    # Displays.
 
     def capture(self, line, body):
-        """Run code and keep what it shows, in a variable if the line names one."""
+        """Run code and capture its output, in a variable if the line has a name."""
         from IPython.utils.capture import capture_output
 
         words = line.split()
@@ -121,7 +121,7 @@ class Magics:
             self.names[name] = captured
 
     def matplotlib(self, line):
-        """Choose how figures are shown: always as pictures, or not at all (agg)."""
+        """Choose how figures are shown: as pictures, or not at all (agg)."""
         name = line.split()[0] if line.split() else "inline"
         if name in ("-l", "--list"):
             print("Available matplotlib backends: ['agg', 'inline']")
@@ -148,7 +148,7 @@ class Magics:
             setattr(target, match[2], value)
 
     def precision(self, line):
-        """Set the digits of floats that are shown; "" is Python's own form."""
+        """Set the number of digits for floats; "" for Python's default."""
         line = line.strip()
         form = "%%.%df" % int(line) if line.isdigit() else line or "%r"
         form % 3.14159
@@ -256,7 +256,7 @@ class Magics:
     # Packages.
 
     def pip(self, line):
-        """Install what the client has locked for this line."""
+        """Install the packages that the client has locked for this line."""
         order = self.notebook.interpreter.order
         for argument, site, found in order["installs"]:
             if argument == line:
@@ -270,7 +270,7 @@ class Magics:
         raise MagicError("%pip takes literal text: the packages are locked before the cell runs")
 
     def uv(self, line):
-        """As %pip: `%uv pip install`."""
+        """`%uv pip install`, like %pip."""
         self.pip(line)
 
     # Names.
@@ -329,7 +329,7 @@ class Magics:
 
 
 class TimeitResult:
-    """What %timeit measured: seconds in `all_runs` (each of `loops`), `best`, `worst`, `average` and `stdev`."""
+    """The result of %timeit: seconds in `all_runs` (each of `loops`), `best`, `worst`, `average` and `stdev`."""
 
     def __init__(self, loops, repeat, runs, digits):
         self.loops, self.repeat, self.all_runs = loops, repeat, runs
@@ -352,13 +352,13 @@ class TimeitResult:
 
 
 def _cpu():
-    """Seconds of CPU time of this process: in its own code, and in the system's."""
+    """CPU seconds of this process: (user, system)."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime, usage.ru_stime
 
 
 def _seconds(seconds, digits=3):
-    """A time as IPython writes it: 1min 2s, 3.4 ms."""
+    """A time in IPython's format: 1min 2s, 3.4 ms."""
     if seconds >= 60:
         parts = []
         for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -374,7 +374,7 @@ def _seconds(seconds, digits=3):
 
 
 def _options(line, names):
-    """The options at the beginning of a line, and the rest: "n:" takes a value, joined or apart."""
+    """The options at the beginning of a line, and the rest; "n:" takes a value, with or without a space."""
     found, rest = {}, line.strip()
     while True:
         match = re.match(r"-([a-zA-Z])\s*", rest)

@@ -1,4 +1,4 @@
-"""Packages that a cell installs while it runs: links from the run's own venv to their environment in the store."""
+"""Install packages while a cell runs, as links from the run's venv to an environment in the store."""
 
 import importlib
 import os
@@ -11,7 +11,7 @@ from uv_argo_guest import environment
 
 
 def add(folder, copy=False):
-    """Install the packages of an environment into the venv of this run: links, or copies if it outlives the store."""
+    """Add the packages of an environment to the venv of this run, as links, or with `copy` as copies."""
     target = sysconfig.get_paths()["purelib"]
     take = shutil.copy2 if copy else _link
     shutil.copytree(folder, target, copy_function=take, ignore=_without_commands(folder), dirs_exist_ok=True)

@@ -1,6 +1,6 @@
-"""The shell that `get_ipython()` returns: IPython's own class where it is installed, else one with what libraries use.
+"""The shell that `get_ipython()` returns: IPython's class if installed, or our own with the part that libraries use.
 
-Rule: the class is ZMQInteractiveShell of ipykernel.zmqshell, by which libraries know a notebook.
+Rule: the class is ZMQInteractiveShell of ipykernel.zmqshell, by which libraries recognize a notebook.
 """
 
 import atexit
@@ -26,7 +26,7 @@ def make(notebook, installed):
 
 
 class _Common:
-    """What both shells do our way: magics, commands, captured output."""
+    """The common methods of both shells: magics, commands, captured output."""
 
     def set_up(self, notebook):
         self.notebook = notebook
@@ -37,7 +37,7 @@ class _Common:
         return getattr(self.own_magics, kind).get(name) if hasattr(self, "own_magics") else None
 
     def run_line_magic(self, magic_name, line, _stack_depth=1):
-        """Run a line magic; its value."""
+        """Run a line magic, and return its value."""
         function = self._own("line", magic_name)
         if function is None:
             return super().run_line_magic(magic_name, line, _stack_depth=_stack_depth + 1)
@@ -46,7 +46,7 @@ class _Common:
         return function(line)
 
     def run_cell_magic(self, magic_name, line, cell):
-        """Run a cell magic; its value."""
+        """Run a cell magic, and return its value."""
         function = self._own("cell", magic_name)
         if function is None:
             return super().run_cell_magic(magic_name, line, cell)
@@ -56,7 +56,7 @@ class _Common:
         return commands.expand(text, dict(self.user_ns, **frame.f_locals))
 
     def system(self, cmd):
-        """Run a command; its output is the cell's."""
+        """Run a command, whose output is added to the cell's."""
         self.user_ns["_exit_code"] = commands.run(self._expanded(cmd, sys._getframe(1)))
 
     system_raw = system_piped = system
@@ -68,7 +68,7 @@ class _Common:
         return commands.SList(text.splitlines()) if split else text
 
     def enable_gui(self, gui=None):
-        """Nothing: figures are pictures."""
+        """Does nothing, because figures are pictures."""
 
     def enable_matplotlib(self, gui=None, gui_select=None):
         """Show figures as pictures."""
@@ -78,7 +78,7 @@ class _Common:
 
     @contextlib.contextmanager
     def capture(self, outputs=None):
-        """A context in which displays and results go to a list of {data, metadata, transient, update}."""
+        """A context manager that collects displays and results in a list of {data, metadata, transient, update}."""
         displays = self.notebook.displays
         outputs = [] if outputs is None else outputs
 
@@ -97,7 +97,7 @@ class _Common:
 
 
 class Config(dict):
-    """Settings by section: `config.InlineBackend.figure_format`; a section is made when it is first named."""
+    """Settings by section: `config.InlineBackend.figure_format`; a section is created when it is first used."""
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -109,7 +109,7 @@ class Config(dict):
 
 
 class Events:
-    """Functions by event; `post_execute` comes at the end of the cell."""
+    """Functions by event; `post_execute` is the end of the cell."""
 
     def __init__(self):
         self.callbacks = {
@@ -124,14 +124,14 @@ class Events:
             self.callbacks[event].append(function)
 
     def unregister(self, event, function):
-        """Call it no longer."""
+        """Stop calling a function at an event."""
         try:
             self.callbacks[event].remove(function)
         except ValueError:
             raise ValueError("Function %r is not registered as a %s callback" % (function, event)) from None
 
     def trigger(self, event, *args, **kwargs):
-        """Call the functions of an event; what one of them raises is printed."""
+        """Call the functions of an event; print their exceptions."""
         for function in list(self.callbacks[event]):
             try:
                 function(*args, **kwargs)
@@ -140,7 +140,7 @@ class Events:
 
 
 class Kernel:
-    """What libraries ask of a notebook's kernel; there is no front end to talk to."""
+    """The part of a notebook's kernel that libraries use; it has no front end."""
 
     def __init__(self, shell):
         self.shell = shell
@@ -153,30 +153,30 @@ class Kernel:
         return {}
 
     def do_one_iteration(self):
-        """Nothing: no messages come while the cell runs."""
+        """Does nothing, because there are no messages while the cell runs."""
 
 
 class CommManager:
-    """Takes the targets that libraries register; no front end opens one."""
+    """Stores the targets that libraries register; no front end opens one."""
 
     def __init__(self):
         self.comms, self.targets = {}, {}
 
     def register_target(self, target_name, function):
-        """Know a target."""
+        """Register a target."""
         self.targets[target_name] = function
 
     def unregister_target(self, target_name, _function=None):
-        """Forget a target."""
+        """Unregister a target."""
         self.targets.pop(target_name, None)
 
     def register_comm(self, comm):
-        """Know a comm."""
+        """Register a comm."""
         self.comms[comm.comm_id] = comm
         return comm.comm_id
 
     def unregister_comm(self, comm):
-        """Forget a comm."""
+        """Unregister a comm."""
         self.comms.pop(comm.comm_id, None)
 
     def get_comm(self, comm_id):
@@ -194,7 +194,7 @@ class Result:
         self.success = error is None
 
     def raise_error(self):
-        """Raise what the code raised."""
+        """Raise the exception of the code, if any."""
         if self.error_in_exec is not None:
             raise self.error_in_exec
 
@@ -235,7 +235,7 @@ class _MagicsManager:
 
 
 class Shell:
-    """The shell where IPython is not installed."""
+    """The shell if IPython is not installed."""
 
     execution_count = 1
     colors = "neutral"
@@ -253,7 +253,7 @@ class Shell:
         self.ast_transformers, self.input_transformers_cleanup, self.input_transformers_post = [], [], []
 
     def has_trait(self, name):
-        """Whether it has this attribute; libraries know a kernel's shell by `kernel`."""
+        """Whether the shell has this attribute; libraries recognize a kernel's shell by `kernel`."""
         return hasattr(self, name)
 
     @property
@@ -271,7 +271,7 @@ class Shell:
         raise magics.MagicError("Cell magic `%%%%%s` not found." % magic_name)
 
     def magic(self, text):
-        """Run a line magic, written with its name."""
+        """Run a line magic, given with its name."""
         name, _, line = text.lstrip("%").partition(" ")
         return self.run_line_magic(name, line, _stack_depth=2)
 
@@ -285,13 +285,13 @@ class Shell:
         return getattr(self.own_magics, magic_kind).get(name)
 
     def register_magic_function(self, func, magic_kind="line", magic_name=None):
-        """Know a function as a magic."""
+        """Register a function as a magic."""
         kinds = ("line", "cell") if magic_kind == "line_cell" else (magic_kind,)
         for kind in kinds:
             getattr(self.own_magics, kind)[magic_name or func.__name__] = func
 
     def register_magics(self, *classes):
-        """Know the magics of classes or their instances."""
+        """Register the magics of classes or instances."""
         for cls in classes:
             instance = cls(self) if isinstance(cls, type) else cls
             for kind, functions in instance.magics.items():
@@ -311,7 +311,7 @@ class Shell:
         exec(code, self.user_ns)  # noqa: S102 - the user's own code
 
     def run_cell(self, raw_cell, *_args, **_kwargs):
-        """Run Python code as a cell; what it raised is in the result."""
+        """Run Python code as a cell; the result has its exception."""
         try:
             executor = self.notebook.executor
             executor.run(executor.body(raw_cell))
@@ -325,16 +325,16 @@ class Shell:
         return self.display_formatter.format(obj, include=["text/plain"])[0].get("text/plain", "")
 
     def showtraceback(self, *_args, **_kwargs):
-        """Print the traceback of the present exception."""
+        """Print the traceback of the current exception."""
         traceback.print_exc()
 
     def set_custom_exc(self, *_args):
-        """Nothing: exceptions of the cell are shown by the notebook."""
+        """Does nothing, because the notebook shows exceptions of the cell."""
 
     set_hook = set_next_input = set_custom_completer = showsyntaxerror = set_custom_exc
 
     def enable_pylab(self, gui=None, *_args, **_kwargs):
-        """As enable_matplotlib."""
+        """Like enable_matplotlib."""
         return self.enable_matplotlib(gui)
 
     atexit_operations = staticmethod(atexit._run_exitfuncs)

@@ -1,8 +1,8 @@
-"""Widgets without a front end to talk to: each is shown as HTML and text, and redrawn when its state changes.
+"""Show widgets without a front end: as HTML and text, redrawn when their state changes.
 
 Rules:
-- A view of a widget is never sent: it names a model that lives in the cell's process, so it could not be shown.
-- What an Output widget captures is part of it.
+- The view of a widget is never sent, because it refers to a model in the cell's process, and could not be shown.
+- The output captured by an Output widget is part of the widget.
 """
 
 import base64
@@ -36,11 +36,11 @@ class Widgets:
         notebook.interpreter.at_end.append(self.redraw)
 
     def actions(self):
-        """Module -> what to do once it is imported."""
+        """Module -> function to call when it is imported."""
         return {"comm": self._comm, "ipywidgets.widgets.widget_output": self._output}
 
     def _show(self, data, metadata, display_id):
-        """A display without its widget view, and with what the widget looks like."""
+        """The display with the widget's HTML and text instead of its view."""
         if VIEW not in data:
             return data, metadata, display_id
         data = dict(data)
@@ -58,7 +58,7 @@ class Widgets:
         return dict(data, **view.draw()), metadata, display_id
 
     def changed(self, model):
-        """Redraw what shows this model, unless that was done a moment ago; the end of the cell draws all."""
+        """Redraw the displays of this model, unless this was just done; all are redrawn at the end of the cell."""
         for view in list(self._views.values()):
             view.is_old = view.is_old or model in view.models
         if time.monotonic() - self._drawn_at > REDRAW_SECONDS:
@@ -82,7 +82,7 @@ class Widgets:
             self._drawn_at = time.monotonic()
 
     def _comm(self, module):
-        """Let a change of a widget's state come here instead of to a front end."""
+        """Receive changes of a widget's state, instead of a front end."""
         changed = self.changed
 
         class Comm(module.BaseComm):
@@ -96,7 +96,7 @@ class Widgets:
         module.create_comm = create_comm
 
     def _output(self, module):
-        """Let Output widgets capture by themselves; a front end would do it in a kernel."""
+        """Make Output widgets capture output, which the front end does for a kernel."""
         notebook = self._notebook
         contexts = []
         cleared = set()  # model ids: `clear_output(wait=True)` enters the widget once more
@@ -118,7 +118,7 @@ class Widgets:
 
 
 class _View:
-    """A displayed widget: what was drawn last, and the models it consists of."""
+    """A displayed widget: its last drawing, and its models."""
 
     def __init__(self, widget):
         self.widget = widget
@@ -127,7 +127,7 @@ class _View:
         self.is_old = False
 
     def draw(self):
-        """The MIME bundle of the widget as it is now."""
+        """The current MIME bundle of the widget."""
         self.is_old = False
         self.models = {self.widget.model_id}
         self.drawn = {"text/plain": _text(self.widget)}
@@ -136,7 +136,7 @@ class _View:
                 self.drawn["application/vnd.plotly.v1+json"] = json.loads(self.widget.to_json())
             else:
                 self.drawn["text/html"] = self._html(self.widget)
-        except Exception:  # noqa: BLE001 - a library's widget: its text is left
+        except Exception:  # noqa: BLE001 - a library's widget can raise anything; show its text
             traceback.print_exc()
         return self.drawn
 
@@ -173,9 +173,9 @@ class _View:
 
 
 class _Captured:
-    """A time in which an Output widget takes what is printed and displayed.
+    """The capture of printed text and displays by an Output widget.
 
-    `cleared` has the widgets whose outputs go when the next one comes.
+    `cleared` has the widgets whose outputs are removed when there is new output.
     """
 
     def __init__(self, widget, notebook, cleared):
@@ -184,19 +184,19 @@ class _Captured:
         self._cleared = cleared
 
     def begin(self):
-        """Take the streams and the displays."""
+        """Start capturing the streams and displays."""
         displays = self._notebook.displays
         self._before = sys.stdout, sys.stderr, displays.emit
         sys.stdout, sys.stderr = _Stream(self, "stdout"), _Stream(self, "stderr")
         displays.emit = self._emit
 
     def end(self):
-        """Give them back, after the figures that are left."""
+        """Stop capturing, after showing the remaining figures."""
         self._notebook.figures.flush()
         sys.stdout, sys.stderr, self._notebook.displays.emit = self._before
 
     def add(self, output):
-        """Add an output to those of the widget."""
+        """Add an output to the widget."""
         outputs = () if self._widget.model_id in self._cleared else self._widget.outputs
         self._cleared.discard(self._widget.model_id)
         last = outputs[-1] if outputs else {}

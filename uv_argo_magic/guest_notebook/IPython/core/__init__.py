@@ -1,1 +1,1 @@
-"""As IPython.core."""
+"""See IPython.core."""

@@ -1,4 +1,4 @@
-"""Values that display as a given text, picture or script, as in IPython.core.display."""
+"""Objects that display a text, picture or script, as in IPython.core.display."""
 
 import base64
 import copy
@@ -57,16 +57,16 @@ def _is_file(text):
 
 
 def _download(url):
-    """The body of an address: text if the answer names a character set, else bytes."""
+    """The content of a URL: text if the response has a character set, else bytes."""
     from urllib.request import urlopen
 
-    with urlopen(url) as response:  # noqa: S310 - the user's own address
+    with urlopen(url) as response:  # noqa: S310 - the user's URL
         data, charset = response.read(), response.headers.get_content_charset()
     return data.decode(charset, "replace") if charset else data
 
 
 class DisplayObject:
-    """A value that displays as its data: given, in a file, or behind an address."""
+    """An object that displays data: given as such, in a file, or at a URL."""
 
     _read_flags = "r"
     metadata = None
@@ -95,7 +95,7 @@ class DisplayObject:
         return (self.data, copy.deepcopy(self.metadata)) if self.metadata else self.data
 
     def reload(self):
-        """Read the file or the address again."""
+        """Read the file or the URL again."""
         if self.filename is not None:
             with open(self.filename, self._read_flags, encoding=None if "b" in self._read_flags else "utf-8") as file:
                 self.data = file.read()
@@ -104,7 +104,7 @@ class DisplayObject:
 
 
 class TextDisplayObject(DisplayObject):
-    """A value that displays as text."""
+    """An object that displays text."""
 
     def _check_data(self):
         if self.data is not None and not isinstance(self.data, str):
@@ -159,7 +159,7 @@ class SVG(DisplayObject):
         if svg is not None:
             from xml.dom import minidom
 
-            found = minidom.parseString(svg).getElementsByTagName("svg")  # noqa: S318 - the user's own picture
+            found = minidom.parseString(svg).getElementsByTagName("svg")  # noqa: S318 - the user's picture
             svg = found[0].toxml() if found else svg
             svg = svg.decode(errors="replace") if isinstance(svg, bytes) else svg
         self._data = svg
@@ -169,7 +169,7 @@ class SVG(DisplayObject):
 
 
 class ProgressBar(DisplayObject):
-    """A bar that is redrawn when `progress` is set, and that counts as an iterator."""
+    """A bar that is redrawn when `progress` is set; as an iterator, it counts."""
 
     def __init__(self, total):
         self.total = total
@@ -269,7 +269,7 @@ _LIBRARY = """new Promise(function(resolve, reject) {
 
 
 class Javascript(TextDisplayObject):
-    """A script; `lib` and `css` are addresses that are loaded before it."""
+    """A script; `lib` and `css` are URLs that are loaded before it."""
 
     def __init__(self, data=None, url=None, filename=None, lib=None, css=None):
         self.lib = [lib] if isinstance(lib, str) else lib or []
@@ -291,7 +291,7 @@ def _size(data, kind):
     if kind == "gif":
         return struct.unpack("<HH", data[6:10])
     at = 4
-    while at < len(data) - 9:  # JPEG: from one block to the next
+    while at < len(data) - 9:  # JPEG: go from block to block
         at += struct.unpack(">H", data[at : at + 2])[0]
         if data[at : at + 2] in (b"\xff\xc0", b"\xff\xc2"):
             return struct.unpack(">HH", data[at + 5 : at + 9])[::-1]
@@ -310,7 +310,7 @@ def _kind(data):
 
 
 class Image(DisplayObject):
-    """A picture: embedded, or a link to its address."""
+    """A picture: embedded, or a link to its URL."""
 
     _read_flags = "rb"
     _ACCEPTABLE_EMBEDDINGS = ("png", "jpeg", "gif", "webp")
@@ -375,7 +375,7 @@ class Image(DisplayObject):
 
 
 class Video(DisplayObject):
-    """A film: embedded, or a link to its address."""
+    """A video: embedded, or a link to its URL."""
 
     def __init__(
         self, data=None, url=None, filename=None, embed=False, mimetype=None, width=None, height=None,

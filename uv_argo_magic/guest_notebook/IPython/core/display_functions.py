@@ -1,4 +1,4 @@
-"""The functions that show values. The guest replaces them in the cell's own process; these are for child processes."""
+"""The functions that show values, for child processes; in the cell's process, the guest replaces them."""
 
 import binascii
 import os
@@ -7,7 +7,7 @@ __all__ = ["DisplayHandle", "clear_output", "display", "publish_display_data", "
 
 
 def display(*objs, display_id=None, **_kwargs):
-    """Print the values: there is no notebook to show them in."""
+    """Print the values, because a child process cannot show them in the notebook."""
     for obj in objs:
         print(obj)
     return DisplayHandle(None if display_id is True else display_id) if display_id else None
@@ -25,7 +25,7 @@ def publish_display_data(data, metadata=None, **_kwargs):
 
 
 def clear_output(wait=False):
-    """Nothing: what is printed stays."""
+    """Does nothing, because printed text cannot be cleared."""
     del wait
 
 
@@ -36,7 +36,7 @@ class DisplayHandle:
         self.display_id = display_id or binascii.b2a_hex(os.urandom(16)).decode("ascii")
 
     def display(self, obj, **kwargs):
-        """Show a value under this id."""
+        """Show a value with this id."""
         display(obj, display_id=self.display_id, **kwargs)
 
     def update(self, obj, **kwargs):

@@ -6,7 +6,7 @@ class IPythonCoreError(Exception):
 
 
 class TryNext(IPythonCoreError):
-    """The next hook should try."""
+    """The next hook should be tried."""
 
 
 class UsageError(IPythonCoreError):

@@ -4,7 +4,7 @@ from uv_argo_guest.display import Formatter
 
 
 class BaseFormatter(Formatter):
-    """A formatter for another MIME type: a subclass names it in `format_type`, its method in `print_method`."""
+    """The base class of formatters; subclasses set the MIME type `format_type` and the method name `print_method`."""
 
     format_type = "text/plain"
     _return_type = (str,)
@@ -23,7 +23,7 @@ class DisplayFormatter:
 
 
 class FormatterWarning(UserWarning):
-    """A formatter returned something of the wrong type."""
+    """A formatter returned a value of the wrong type."""
 
 
 def format_display_data(obj, include=None, exclude=None):

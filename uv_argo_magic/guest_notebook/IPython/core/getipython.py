@@ -1,6 +1,6 @@
-"""Where libraries ask for the shell; the guest replaces the function in the cell's own process."""
+"""The function with which libraries get the shell; in the cell's process, the guest replaces it."""
 
 
 def get_ipython():
-    """The shell; None in a child process, which has none."""
+    """None, because a child process has no shell."""
     return

@@ -8,7 +8,7 @@ class InteractiveShellABC:
 
 
 class InteractiveShell(InteractiveShellABC):
-    """A shell; the guest makes the only instance."""
+    """A shell; the guest creates the only instance."""
 
     ast_node_interactivity = "last_expr"
 

@@ -1,4 +1,4 @@
-"""Magics that a library or the cell itself defines; they are called by `run_line_magic` and `run_cell_magic`."""
+"""Decorators for magics defined by a library or the cell; `run_line_magic` and `run_cell_magic` call the magics."""
 
 from .error import UsageError  # noqa: F401 - libraries import it from here
 from .getipython import get_ipython
@@ -50,19 +50,19 @@ register_line_cell_magic = _registers("line", "cell")
 
 
 def no_var_expand(function):
-    """Leave `$name` and `{name}` in the line as they are."""
+    """Do not expand `$name` and `{name}` in the line."""
     function._ipython_magic_no_var_expand = True
     return function
 
 
 def needs_local_scope(function):
-    """Give the magic the variables of the cell."""
+    """Pass the variables of the cell to the magic."""
     function.needs_local_scope = True
     return function
 
 
 def output_can_be_silenced(function):
-    """Let a semicolon silence the magic's value."""
+    """Let a semicolon suppress the magic's value."""
     return function
 
 
@@ -72,7 +72,7 @@ def on_off(tag):
 
 
 class Magics:
-    """The base of classes with magics."""
+    """The base class for classes with magics."""
 
     magics = {"line": {}, "cell": {}}  # type: dict[str, dict]  # noqa: RUF012 - `magics_class` replaces it
 

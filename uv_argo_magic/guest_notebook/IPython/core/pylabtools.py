@@ -1,4 +1,4 @@
-"""Helpers for matplotlib, as IPython.core.pylabtools."""
+"""Helpers for matplotlib, as in IPython.core.pylabtools."""
 
 backends = {"inline": "module://matplotlib_inline.backend_inline", "agg": "agg"}
 backend2gui = {}  # type: dict

@@ -1,1 +1,1 @@
-"""As IPython.lib."""
+"""See IPython.lib."""

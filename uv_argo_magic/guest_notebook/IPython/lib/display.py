@@ -14,7 +14,7 @@ __all__ = ["Audio", "Code", "FileLink", "FileLinks", "IFrame", "ScribdDocument",
 
 
 class Audio(DisplayObject):
-    """Sound: samples between -1 and 1 (or of any size, to be normalized), a file, or an address."""
+    """Sound: samples (normalized, or between -1 and 1), a file, or a URL."""
 
     _read_flags = "rb"
 
@@ -64,7 +64,7 @@ class Audio(DisplayObject):
 
 
 def _wav(samples, rate, normalize):
-    """The samples as a WAV file of 16 bits: one row of them, or one for each channel."""
+    """The samples (one row, or one per channel) as a 16-bit WAV file."""
     rows = [list(row) for row in samples] if hasattr(samples[0], "__len__") else [list(samples)]
     loudest = max((abs(float(value)) for row in rows for value in row), default=1.0)
     if not normalize and loudest > 1:
@@ -204,7 +204,7 @@ class FileLinks(FileLink):
 
 
 class Code(TextDisplayObject):
-    """Source code, coloured where Pygments is installed."""
+    """Source code, coloured if Pygments is installed."""
 
     def __init__(self, data=None, url=None, filename=None, language=None):
         self.language = language

@@ -1,4 +1,4 @@
-"""Formulas as pictures, as IPython.lib.latextools; by matplotlib, where it is installed."""
+"""Formulas as pictures, as in IPython.lib.latextools; needs matplotlib."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ def latex_to_png(s, encode=False, backend=None, wrap=False, color="Black", scale
         drawing = figure.Figure(figsize=(width / 72, height / 72))
         drawing.text(0, depth / height, text, fontproperties=font, color=color.lower())
         drawing.savefig(out, dpi=120 * scale, format="png", transparent=True)
-    except (ValueError, RuntimeError):  # no formula of matplotlib's
+    except (ValueError, RuntimeError):  # matplotlib does not support the formula
         return None
     data = out.getvalue()
     return base64.b64encode(data).decode("ascii") if encode else data

@@ -1,4 +1,4 @@
-"""Pretty-printing by the shell's own printer, as IPython.lib.pretty."""
+"""Pretty-printing with the shell's printer, as in IPython.lib.pretty."""
 
 import sys
 
@@ -18,13 +18,13 @@ def pprint(obj, *args, **kwargs):
 
 
 def for_type(typ, func):
-    """Register how values of a class are printed."""
+    """Register the printer function of a class."""
     shell = get_ipython()
     return shell.display_formatter.formatters["text/plain"].for_type(typ, func) if shell is not None else None
 
 
 def for_type_by_name(type_module, type_name, func):
-    """Register how values of a class are printed, by its name."""
+    """Register the printer function of a class, by its name."""
     shell = get_ipython()
     if shell is None:
         return None
@@ -32,7 +32,7 @@ def for_type_by_name(type_module, type_name, func):
 
 
 class PrettyPrinter:
-    """The class that `_repr_pretty_` methods name in their signatures."""
+    """The class for the signatures of `_repr_pretty_` methods."""
 
 
 RepresentationPrinter = PrettyPrinter

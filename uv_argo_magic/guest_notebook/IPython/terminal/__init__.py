@@ -1,1 +1,1 @@
-"""As IPython.terminal."""
+"""See IPython.terminal."""

@@ -1,1 +1,1 @@
-"""As IPython.utils."""
+"""See IPython.utils."""

@@ -1,4 +1,4 @@
-"""Capturing what code shows, as IPython.utils.capture."""
+"""Capturing output, as in IPython.utils.capture."""
 
 import io
 import sys
@@ -14,7 +14,7 @@ class RichOutput:
         self.transient, self.update = transient or {}, update
 
     def display(self):
-        """Show it now."""
+        """Show the display now."""
         from ..core import display_functions
 
         display_functions.publish_display_data(self.data, self.metadata, transient=self.transient, update=self.update)
@@ -25,7 +25,7 @@ class RichOutput:
 
 
 class CapturedIO:
-    """What was captured: `stdout` and `stderr` as text, `outputs` as displays."""
+    """Captured output: `stdout` and `stderr` as text, `outputs` as displays."""
 
     def __init__(self, stdout, stderr, outputs=None):
         self._stdout, self._stderr, self._outputs = stdout, stderr, outputs
@@ -46,7 +46,7 @@ class CapturedIO:
         return [RichOutput(**output) for output in self._outputs or ()]
 
     def show(self):
-        """Print and show all of it now."""
+        """Print and show all captured output now."""
         sys.stdout.write(self.stdout)
         sys.stderr.write(self.stderr)
         for output in self.outputs:
@@ -56,7 +56,7 @@ class CapturedIO:
 
 
 class capture_output:
-    """A context in which output is captured; `as` gives the CapturedIO."""
+    """A context manager that captures output and returns a CapturedIO."""
 
     def __init__(self, stdout=True, stderr=True, display=True):
         self.stdout, self.stderr, self.display = stdout, stderr, display
