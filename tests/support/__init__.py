@@ -1,1 +1,1 @@
-"""What tests share: servers, a fake engine, a JupyterLab to drive."""
+"""Shared parts of tests: servers, a fake engine, a driver for JupyterLab."""

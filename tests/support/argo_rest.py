@@ -1,7 +1,7 @@
-"""What this package uses of an Argo Server's own API, over the workflows of the tests' Kubernetes API.
+"""The part of an Argo Server's API that this package uses, for the workflows of argo_server.py.
 
-As a real one (4.1.2): streams are lines of JSON with a `result` or an `error`, and a log waits until there is one.
-`cut` ends log streams after so many bytes.
+As in version 4.1.2, streams are lines of JSON with a `result` or an `error`, and a log request waits for the log. `cut`
+is the number of bytes after which log streams end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def with_nodes(workflow: Workflow) -> dict:
-    """The workflow with the nodes that a controller would give it."""
+    """The workflow with the nodes that a controller would add."""
     state = {"Pending": "Pending", "Running": "Running"}.get(workflow.pod["status"]["phase"], "")
     main = next((one for one in workflow.pod["status"].get("containerStatuses", []) if one["name"] == "main"), {})
     ended = main.get("state", {}).get("terminated")
@@ -36,12 +36,12 @@ def with_nodes(workflow: Workflow) -> dict:
 
 
 class ArgoRest:
-    """`with ArgoRest(server) as rest`: `rest.address` is its host and port, the token is "secret"."""
+    """`with ArgoRest(server) as rest`: `rest.address` is its host and port; the token is "secret"."""
 
     def __init__(self, server: ArgoServer, *, base: str = "") -> None:
         self.server, self.base, self.cut = server, base, 0
         self.calls: list[tuple[str, str]] = []
-        self.watch_denied = ""  # the message of the refusal
+        self.watch_denied = ""  # the message with which watches are refused
         self.closed = False
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self.http.daemon_threads = True

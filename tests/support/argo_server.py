@@ -1,7 +1,8 @@
-"""A small Kubernetes API with an Argo behind it, over real HTTP: runs script templates as processes of this machine.
+"""A small Kubernetes API with Argo, over real HTTP, which runs script templates as processes on this machine.
 
-Only what this package uses of the API, and nothing of what Argo says of failures: that comes from the recordings. It
-can misbehave: `cut` ends log streams after so many bytes, `fail` answers the next requests of a path with an error.
+It implements only the part of the API that this package uses, without Argo's messages on failures, which the recordings
+have. It can simulate faults: `cut` is the number of bytes after which log streams end, and `fail` makes the next
+requests for a path fail.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PATH = re.compile(r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?")
 NO_UV = "image-without-uv"
 SOON = 60
-"""Seconds of a deadline that a test waits for."""
+"""Longest deadline in seconds that tests wait for."""
 NETWORK = re.compile(r"SSL_CERT_(?:FILE|DIR)|(?:https?|no|all)_proxy", re.IGNORECASE)
 
 
 class Log:
-    """What one container writes: each line with its time, and whether there will be more."""
+    """The log of one container: each line with its time, and whether the log has ended."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, bytes]] = []
@@ -57,8 +58,8 @@ class Log:
         self.lines.append((now.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z", line))
 
     def after(self, at: int) -> tuple[list[tuple[str, bytes]], bool]:
-        """The lines from number `at` on, and whether these are the last: both of one moment, while others write."""
-        ended = self.ended  # before the lines: what is written in between comes with the next call
+        """The lines from number `at` on, and whether these are the last; consistent while other threads write."""
+        ended = self.ended  # read before the lines, so that lines written in between are in the next call
         return self.lines[at:], ended
 
 
@@ -74,9 +75,9 @@ class Workflow:
         self.process: subprocess.Popen[bytes] | None = None
         self.failed = False
         self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
-        self.port = _free_port()  # that of a session's worker
+        self.port = _free_port()  # the port of a session's worker
         self.pods = 0
-        self.fate: dict[str, dict] = {}  # what the pod's "status" and main's "terminated" say besides of its end
+        self.fate: dict[str, dict] = {}  # further fields of the pod's "status" and main's "terminated" at its end
         self.ended: dict[str, tuple[dict, dict[str, Log]]] = {}  # pod and logs of earlier attempts, by the pod's name
         strategy = self.template.get("retryStrategy")
         self.attempts = int(strategy["limit"]) + 1 if strategy else 1
@@ -126,7 +127,7 @@ class Workflow:
     def start(self) -> None:
         if self.server.ending.is_set():
             return
-        # What a kubelet would mount: the ConfigMap that the template names, once it is there.
+        # Like a kubelet, mount the template's ConfigMap once it exists.
         for volume in self.template["volumes"]:
             while name := (volume.get("configMap") or {}).get("name"):
                 if name == "uv-argo-no-program":
@@ -145,7 +146,7 @@ class Workflow:
         for one in before:
             name, code = one["name"], self.execute(one, one["command"][1:], tmp=self.home / one["name"])
         if code == 0:
-            # Where a container before it has installed, main must not need uv.
+            # After an install container, main must work without uv.
             script = self.template["script"]
             command = [*script["command"][1:], "-c", script["source"]]
             uv = not before and script["image"] != NO_UV
@@ -170,7 +171,7 @@ class Workflow:
         self.made["status"] = self.server.verdict or {"phase": phase, "message": message}
 
     def execute(self, container: dict, command: list[str], *, tmp: Path, uv: bool = True) -> int:
-        """Run a container of the template in a process of this machine; its exit status."""
+        """Run a container of the template as a process on this machine; return its exit status."""
         name = container.get("name", "main")
         tmp.mkdir(exist_ok=True)
 
@@ -191,11 +192,11 @@ class Workflow:
         if "UV_ARGO_EARLY" in given:
             given["UV_ARGO_EARLY"] = json.dumps({**json.loads(given["UV_ARGO_EARLY"]), "port": self.port})
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}" if uv else os.defpath
-        # What an image of this network brings: its certificates, and the way out.
+        # An image for this network has its certificates and proxies.
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
         log = Log()
         self.process = subprocess.Popen(
-            # The Python below a venv may have pip.
+            # The base Python of a venv can have pip.
             [sys.executable if uv else getattr(sys, "_base_executable", sys.executable), *map(here, command)],
             env={"PATH": path, "LANG": "C.UTF-8", **network, **given},
             cwd=tmp,
@@ -204,7 +205,7 @@ class Workflow:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        # A pod that was made again begins a new log.
+        # A pod that was created again begins a new log.
         self.logs[name] = log
         if name == "main":
             log.write(b'time=2026-11-22T20:29:14.089Z level=INFO msg="waiting for signals" argo=true\n')
@@ -223,12 +224,12 @@ class Workflow:
         return code
 
     def session(self, options: str) -> str:
-        """The options of a session's worker for this machine: a pod has a network and a termination log of its own."""
+        """The worker options of a session, adapted to this machine: a free port, and a file for the termination log."""
         here = {"port": self.port, "report": str(self.home / "termination-log"), **self.server.worker_options}
         return json.dumps({**json.loads(options), **here})
 
     def status(self, phase: str, name: str, state: dict) -> None:
-        """The pod's phase, and the state of one of its containers."""
+        """Set the pod's phase, and the state of one of its containers."""
         kind = "containerStatuses" if name == "main" else "initContainerStatuses"
         known = {one["name"]: one for one in self.pod["status"].get(kind, [])} | {name: {"name": name, "state": state}}
         self.pod["status"] = {**self.pod["status"], "phase": phase, kind: list(known.values())}
@@ -247,28 +248,28 @@ class Workflow:
                     self.process.send_signal(number)
 
     def _end_others(self) -> None:
-        """Kill what else runs in the pod: the kubelet ends all of its processes."""
+        """Kill all other processes of the pod, like the kubelet."""
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if os.fsencode(self.home) in (entry / "cmdline").read_bytes():
                     os.kill(int(entry.name), signal.SIGKILL)
 
     def evict(self, reason: str, message: str) -> None:
-        """The kubelet ends the pod, and then writes why into its status."""
+        """End the pod like the kubelet, and then write the reason into its status."""
         self.kill(signal.SIGTERM)
         self.process.wait(20)
         self.pod["status"] = {**self.pod["status"], "reason": reason, "message": message, "phase": "Failed"}
         self.server.changed("MODIFIED", self.pod)
 
     def pass_deadline(self) -> None:
-        """Argo's deadline for the workflow is over, which its controller also makes that of the pod."""
+        """Simulate that the deadline of the workflow, which Argo also sets for the pod, has passed."""
         message = "Pod was active on the node longer than the specified deadline"
         self.made["status"]["nodes"] = {self.name: {"phase": "Failed", "message": "Step exceeded its deadline"}}
         self.fate = {"status": {"reason": "DeadlineExceeded", "message": message, "phase": "Failed"}}
         self.kill(signal.SIGTERM)
 
     def delete(self, disruption: str = "", event: str = "") -> None:
-        """The pod is deleted: it gets this reason of a DisruptionTarget, and leaves this event."""
+        """Delete the pod, with this reason in its condition DisruptionTarget, and an event with this reason."""
         self.made["status"]["nodes"] = {self.name: {"type": "Pod", "hostNodeName": "n1", "phase": "Running"}}
         conditions = [{"type": "DisruptionTarget", "status": "True", "reason": disruption}] if disruption else []
         deleting = {**self.pod["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
@@ -283,9 +284,9 @@ class Workflow:
         self.server.changed("DELETED", deleted)
 
     def lose(self) -> None:
-        """The pod is deleted at once, and made again half a second later, as Argo does while its node is Pending."""
+        """Delete the pod at once, and create it again half a second later, like Argo while its node is Pending."""
         deleted = self.pod
-        # First, so that the end of its processes says nothing of the workflow.
+        # First, so that the end of its processes does not change the workflow.
         self.pod = {**deleted, "metadata": {**deleted["metadata"], "uid": "none"}}
         self.kill(signal.SIGKILL)
         for log in self.logs.values():
@@ -308,27 +309,27 @@ class _Http(ThreadingHTTPServer):
 
 
 class ArgoServer:
-    """`with ArgoServer(folder) as server`: its kubeconfig is `server.kubeconfig`, everything lives in namespace nb."""
+    """`with ArgoServer(folder) as server`: its kubeconfig is `server.kubeconfig`; the only namespace is nb."""
 
     def __init__(self, folder: Path, *, tls: tuple[Path, Path] | None = None, prefix: str = "") -> None:
         self.start_after, self.stop_after, self.phase_after = 0.05, 0.1, 0.3
-        self.ending = threading.Event()  # set: nothing new is started
-        self.phase_given = threading.Event()  # clear: Argo gives no final phase yet
+        self.ending = threading.Event()  # if set, nothing new is started
+        self.phase_given = threading.Event()  # while not set, Argo reports no final phase
         self.phase_given.set()
         self.verdict: dict = {}  # the status with which workflows end, whatever their cells did
         self.cut = 0
         self.fields = ["pendingTimeout"]
-        self.most = threading.Semaphore(1000)  # pods that run at one time
+        self.most = threading.Semaphore(1000)  # limits the pods that run at the same time
         self.tokens = {"secret"}
-        self.forward_cuts: list[int] = []  # after so many bytes from the pod, the next port-forwards are cut
-        self.worker_options: dict[str, object] = {}  # more options of the workers of sessions
-        self.forward_down = False  # port-forwards end, and new ones are refused
-        self.forward_resets = True  # such a cut loses what is on the way
-        self.forward_streams: list[bytearray] = []  # what came from pods, by connection
+        self.forward_cuts: list[int] = []  # bytes from the pod after which each of the next port-forwards is cut
+        self.worker_options: dict[str, object] = {}  # further options of session workers
+        self.forward_down = False  # if set, port-forwards end and new ones are refused
+        self.forward_resets = True  # whether such a cut loses data in transit
+        self.forward_streams: list[bytearray] = []  # data from pods, by connection
         self.forward_pause = 0.0  # seconds between two pieces of 32 kB from pods
         self.forwarded: list[int] = []  # bytes from pods, in each piece
-        self.forward_frozen = False  # port-forwards move nothing, as behind a network that is cut
-        self.frozen = False  # logs are silent, as behind a kubelet that hangs
+        self.forward_frozen = False  # if set, port-forwards move nothing, as if the network was cut
+        self.frozen = False  # if set, logs are silent, as if the kubelet hangs
         self.prefix = prefix
         self.closed = False
         self.failures: list[tuple[str, int, dict]] = []
@@ -354,7 +355,7 @@ class ArgoServer:
         authority = {"certificate-authority": str(tls[0])} if tls else {}
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.http.server_port}{prefix}"
         self.kubeconfig = folder / "kubeconfig"
-        # Variables that make it the cluster of whoever asks for one; its image is the Python that runs this.
+        # These variables select this cluster by default; its image is the Python that runs the tests.
         here = ".".join(map(str, sys.version_info[:3]))
         self.settings = {"UV_ARGO_KUBECONFIG": str(self.kubeconfig), "UV_ARGO_IMAGES": f"{here}=none"}
         self.kubeconfig.write_text(
@@ -388,7 +389,7 @@ class ArgoServer:
         self.http.server_close()
 
     def template(self, spec: dict, workflow: str) -> dict:
-        """A Workflow's only template; of a WorkflowTemplate with the parameters in their places, as Argo puts them."""
+        """The only template of a Workflow; for a WorkflowTemplate, with its parameters inserted, like Argo."""
         if "workflowTemplateRef" not in spec:
             return json.loads(json.dumps(spec["templates"][0]).replace("{{workflow.name}}", workflow))
         named = self.templates[spec["workflowTemplateRef"]["name"]]["spec"]
@@ -397,7 +398,7 @@ class ArgoServer:
         for one in named["arguments"]["parameters"]:
             value = json.dumps(given.get(one["name"], one.get("value")))[1:-1]
             text = text.replace(f"{{{{workflow.parameters.{one['name']}}}}}", value)
-        # The one expression that a template of ours has.
+        # The only expression in our templates.
         owned = given.get("largeProgram") == "true"
         program = f"uv-argo-program-{workflow}" if owned else "uv-argo-no-program"
         text = text.replace("{{workflow.name}}", workflow)
@@ -411,14 +412,14 @@ class ArgoServer:
             self.condition.notify_all()
 
     def value(self, variable: dict) -> str:
-        """What a kubelet makes of an entry of a container's `env`."""
+        """The value of an entry of a container's `env`, as computed by a kubelet."""
         if "value" in variable:
             return variable["value"]
         reference = variable["valueFrom"]["secretKeyRef"]
         return self.secrets[reference["name"]][reference["key"]]
 
     def fail(self, path: str, status: int, message: str = "told to fail", times: int = 1, **fields: object) -> None:
-        """The next requests whose "METHOD path" holds `path` get this answer."""
+        """Make the next requests whose "METHOD path" contains `path` get this response."""
         self.failures += [(path, status, {"kind": "Status", "message": message, "code": status, **fields})] * times
 
 
@@ -440,7 +441,7 @@ def is_selected(made: dict, selector: str) -> bool:
 
 
 def created(server: ArgoServer, body: dict) -> dict:
-    """The workflow that an API makes of what is sent; it begins to run."""
+    """Create and start a workflow from a request body; return the object."""
     name = body["metadata"]["generateName"] + uuid.uuid4().hex[:5]
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     body["metadata"] |= {"name": name, "namespace": "nb", "uid": str(uuid.uuid4()), "creationTimestamp": now}
@@ -456,7 +457,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.owner.connections.add(self.connection)
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # a client that was killed
+        with contextlib.suppress(ConnectionError):  # the client was killed
             super().handle()
 
     def finish(self) -> None:
@@ -512,7 +513,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.respond(200, workflow.made if kind == "workflows" else pod)
 
     def about(self, server: ArgoServer, path: str, body: dict) -> dict | None:
-        """What the API says of itself and of rights: `server.denied` holds (resource, verb) that nobody has."""
+        """The response about the API or about permissions; `server.denied` has the denied (resource, verb)."""
         if path == "/version":
             return {"gitVersion": "v1.35.4"}
         if path == "/apis/argoproj.io/v1alpha1":
@@ -528,7 +529,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def misbehaves(self, server: ArgoServer, asked: str) -> bool:
-        """Answer what the token or the test makes it answer; whether it did."""
+        """Send the error that the token or the test requires; return whether there was one."""
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
         server.seen.append(token)
         if kind.lower() != "bearer" or token not in server.tokens:
@@ -537,7 +538,7 @@ class _Handler(BaseHTTPRequestHandler):
         for failure in server.failures:
             if failure[0] in asked:
                 server.failures.remove(failure)
-                if failure[1] == 0:  # a reset: not even a status
+                if failure[1] == 0:  # reset the connection without a response
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.close_connection = True
                 else:
@@ -628,7 +629,7 @@ class _Handler(BaseHTTPRequestHandler):
                 at += len(lines)
                 new = b"".join(f"{t} ".encode() + line for t, line in lines if t[:19] >= since)
                 if new and server.cut and sent + len(new) > server.cut:
-                    # In the middle of a line, and without the end that HTTP wants.
+                    # Cut in the middle of a line, without the final HTTP chunk.
                     self.piece(new[: server.cut - sent])
                     self.close_connection = True
                     return None
@@ -642,11 +643,11 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def forward(self, server: ArgoServer, name: str) -> None:
-        """A port-forward as an API server and a kubelet answer it: a websocket with a data and an error channel."""
+        """A port-forward as in an API server and a kubelet: a websocket with a data and an error channel."""
         for verb in ("get", "create"):
             if ("pods/portforward", verb) in server.denied:
                 reason = 'User "tester" cannot get resource "pods/portforward" in API group "" in the namespace "nb"'
-                # Without `create`, the server gives no reason.
+                # Without `create`, the message has no reason.
                 message = f'pods "{name}" is forbidden: {reason if verb == "get" else ""}'
                 return self.respond(403, {"kind": "Status", "message": message, "reason": "Forbidden", "code": 403})
         if server.forward_down:
@@ -669,9 +670,9 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def move(self, server: ArgoServer, workflow: Workflow) -> None:
-        """Move the bytes of a port-forward until one side ends it, or the test cuts it."""
+        """Move the bytes of a port-forward until one side closes it, or the test cuts it."""
         frames = Connection(ConnectionType.SERVER)
-        is_first = True  # the part of a message with its channel
+        is_first = True  # the first part of a message, which has the channel
         left = server.forward_cuts.pop(0) if server.forward_cuts else None
 
         def send(channel: int, data: bytes) -> None:

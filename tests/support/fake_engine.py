@@ -1,4 +1,4 @@
-"""An engine that runs nothing: `install` replaces prepare and start, to test what stands before them."""
+"""A fake engine that runs nothing: `install` replaces prepare and start, to test the code that calls them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Run:
         self.lock = lambda: prepared.resolution
 
     def read_on(self) -> None:
-        """Everything has been read."""
+        """Does nothing, since everything has been read."""
 
     def follow(self, *renderers, hand_over=None, is_left=lambda: False):
         if self.engine.interrupt:
@@ -62,7 +62,7 @@ class Run:
 
 @dataclass
 class Engine:
-    """What the tests set, and what the fake was asked."""
+    """The results to return, and the recorded calls."""
 
     events: list = field(default_factory=list)
     values: dict = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Runs a program as a backend would, without any of ours around it: for tests of the guest and its protocol."""
+"""Run a program without a backend, for tests of the guest and its protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BASE = getattr(sys, "_base_executable", sys.executable)
 
 @dataclass(kw_only=True)
 class Guest:
-    """One supervisor process; `read` waits for its end and gives the log."""
+    """One supervisor process; `read` waits for its end and returns the log."""
 
     home: Path
     process: subprocess.Popen[bytes] = field(repr=False)
@@ -71,7 +71,7 @@ def begin(
     installs: tuple[tuple[str, Lock], ...] = (),
     **settings: object,
 ) -> Guest:
-    """Start a supervisor whose run folder and store are below `home`."""
+    """Start a supervisor whose run folder and store are in `home`."""
     wanted = Settings(variables=cell_env, **settings)  # type: ignore[arg-type]
     spec = RunSpec(
         cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted, code=code, script=script
@@ -111,6 +111,6 @@ def begin(
 
 
 def text_of(state: RunState, stream: str = "stdout") -> str:
-    """What came on one stream, in order."""
+    """The output on one stream."""
     texts = (output for output in state.outputs if isinstance(output, events.Lines | events.Text))
     return "".join(output.text for output in texts if getattr(output, "stream", "stdout") == stream)

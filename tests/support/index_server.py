@@ -1,4 +1,4 @@
-"""A package index on 127.0.0.1 for tests: wheels and sdists made in memory, and misbehaviour on demand.
+"""A package index on 127.0.0.1 for tests, with wheels and sdists created in memory, and faults on demand.
 
     with IndexServer() as index:
         index.add("alpha", "1.0", requires=["beta<2"], files={"alpha.py": "x = 1"})
@@ -6,9 +6,9 @@
         subprocess.run(["uv", "pip", "install", "--default-index", index.url, "alpha"])
 
 Rules:
-- Bytes are the same for the same arguments (fixed times in every archive), so hashes can be compared between runs.
-- It speaks the JSON form of the simple index, with sizes, upload times and metadata files beside the wheels.
-- `requests` keeps every path asked for, in order: a test can count them.
+- The same arguments give the same bytes (with fixed times in every archive), so hashes are equal in all runs.
+- It provides the JSON form of the simple index, with sizes, upload times and separate metadata files for wheels.
+- `requests` has all requested paths in order, so that a test can count them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Trouble = Literal[
     "401", "403", "404", "407", "429", "500", "503", "reset", "slow", "text", "wrong-hash", "corrupt", "truncated"
 ]
-"""What a package can do wrong: answer with a status, break off, never answer, say plain text, or send other bytes."""
+"""The fault of a package: a status, a broken connection, no response, plain text, or wrong bytes."""
 
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 
@@ -66,7 +66,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """One file of the index: its name, its bytes, and what the index says about it."""
+    """One file of the index: its name, its bytes, and its data in the index."""
 
     name: str
     version: str
@@ -84,10 +84,11 @@ class File:
 
 @dataclass
 class IndexServer:
-    """The index at an address of this machine; a context manager.
+    """The index server; a context manager.
 
-    `credentials` ("user:password") makes everything ask for them; `max_age` lets answers be cached for so many seconds.
-    `pause` is how many seconds each file takes, and `most_at_once` how many were on their way at one time.
+    With `credentials` ("user:password"), all requests need them. `max_age` is the number of seconds for which responses
+    can be cached. `pause` is the time in seconds for each file, and `most_at_once` the maximum of simultaneous
+    downloads so far.
     """
 
     credentials: str = ""
@@ -133,7 +134,7 @@ class IndexServer:
 
     @property
     def url(self) -> str:
-        """What `--default-index` wants, without credentials."""
+        """The URL for `--default-index`, without credentials."""
         return f"http://{self.host}/simple"
 
     def add(
@@ -151,7 +152,7 @@ class IndexServer:
         size: int = 0,
         uploaded: str = "2026-01-01T00:00:00Z",
     ) -> File:
-        """Serve a wheel. `size` pads it to at least so many bytes; `scripts` maps a command to "module:function"."""
+        """Add a wheel. `size` is its minimum size in bytes; `scripts` maps a command to "module:function"."""
         extras = extras or {}
         metadata = _metadata(name, version, requires, extras, requires_python)
         body = _wheel(name, version, metadata, files or {}, scripts or {}, tag, size)
@@ -179,9 +180,9 @@ class IndexServer:
         requires_python: str = "",
         dynamic: bool = False,
     ) -> File:
-        """Serve a source distribution with its own build backend; `backend` replaces that backend's source.
+        """Add a source distribution with its own build backend; `backend` replaces the source of that backend.
 
-        With `dynamic`, a resolver must run the backend to learn what the package requires.
+        With `dynamic`, a resolver must run the backend to find the requirements of the package.
         """
         metadata = _metadata(name, version, requires, {}, requires_python)
         if dynamic:
@@ -204,11 +205,11 @@ class IndexServer:
         return self._keep(file)
 
     def remove(self, name: str) -> None:
-        """Take every file of a package away again."""
+        """Remove all files of a package."""
         self._files.pop(canonicalize_name(name), None)
 
     def misbehave(self, name: str, trouble: Trouble | Literal[""], *, where: Literal["page", "file"] = "page") -> None:
-        """Make a package's page, or its files, go wrong from now on; "" makes it well again."""
+        """Add a fault to a package's page or files; "" removes it."""
         if trouble in {"wrong-hash", "corrupt", "truncated"}:
             where = "file"
         table = self._pages if where == "page" else self._downloads
@@ -218,7 +219,7 @@ class IndexServer:
             table.pop(canonicalize_name(name), None)
 
     def file_url(self, file: File) -> str:
-        """The address of one file, for `name @ URL` requirements."""
+        """The URL of a file, for `name @ URL` requirements."""
         return f"http://{self.host}/files/{file.name}/{file.filename}"
 
     def _keep(self, file: File) -> File:
@@ -226,7 +227,7 @@ class IndexServer:
         return file
 
     def _page(self, name: str) -> bytes:
-        """The JSON page of one package."""
+        """The JSON page of a package."""
         files = self._files[name]
         corrupt = self._downloads.get(name) == "corrupt"
         entries = []
@@ -262,7 +263,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a client that hangs up is what some tests want."""
+        """Print nothing, because some tests make clients disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -271,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
     serving: IndexServer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing: `requests` is the log."""
+        """Print nothing, because `requests` is the log."""
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):
@@ -312,7 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
         if file is None:
             self._send(404, b"no such file")
         elif filename.endswith(".metadata"):
-            # Always well: what is tested is the download, and uv reads the metadata first.
+            # Without a fault, because the download is tested, and uv reads the metadata first.
             self._send(200, file.metadata.encode())
         elif trouble == "wrong-hash":
             self._send(200, file.body + b"\0")
@@ -332,7 +333,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _trouble(self, trouble: Trouble) -> None:
         if trouble == "reset":
-            # A linger of 0 makes close() send a reset instead of a polite end.
+            # With a linger time of 0, close() resets the connection.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             self.close_connection = True
@@ -356,7 +357,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) if length is None else length))
-        # A page may change between two runs of one test: from a cache only where the test wants that.
+        # Not cached by default, because a page can change between two runs in a test.
         self.send_header("Cache-Control", f"max-age={self.serving.max_age}" if self.serving.max_age else "no-store")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -389,7 +390,7 @@ def _wheel(
     pure = str(tag.endswith("-any")).lower()
     members = dict(files or {f"{_escaped(name)}.py": f'__version__ = "{version}"\n'})
     if size:
-        # Stored, not compressed: the wheel is then at least as large as asked for.
+        # The archive is not compressed, so that it has at least the requested size.
         members[f"{_escaped(name)}_padding.txt"] = "x" * size
     members[f"{info}/METADATA"] = metadata
     members[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {pure}\nTag: {tag}\n"

@@ -1,4 +1,4 @@
-"""A real kernel with the extension loaded, and what each cell of it shows."""
+"""A real kernel with the extension loaded, and the output of its cells."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jupyter_client.manager import KernelManager
 
 @dataclass
 class Shown:
-    """What one cell showed."""
+    """The output of one cell."""
 
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def text(self) -> str:
-        """Its streams and values as text."""
+        """The streams and values as text."""
         parts = []
         for kind, content in self.messages:
             if kind == "stream":
@@ -30,7 +30,7 @@ class Shown:
 
     @property
     def error(self) -> str:
-        """The name, message and traceback of its exception, or ""."""
+        """The name, message and traceback of the exception, or ""."""
         for kind, content in self.messages:
             if kind == "error":
                 return "\n".join([content["ename"], content["evalue"], *content["traceback"]])
@@ -49,11 +49,11 @@ class Kernel:
         self.run("%load_ext uv_argo_magic")
 
     def begin(self, code: str, *, stdin: bool = True) -> str:
-        """Send a cell; the id of its request."""
+        """Send a cell, and return the id of its request."""
         return self.client.execute(code, allow_stdin=stdin)
 
     def finish(self, request: str, seconds: float = 60, until: str = "", others: tuple[str, ...] = ()) -> Shown:
-        """Wait until the cell has ended, or has shown the text `until`; `self.others` has what other cells show."""
+        """Wait until the cell has ended, or has shown the text `until`; collect output of `others` in `self.others`."""
         shown = Shown()
         self.others = {other: Shown() for other in others}
         deadline = time.monotonic() + seconds
@@ -78,6 +78,6 @@ class Kernel:
         return self.finish(self.begin(code, stdin=stdin))
 
     def close(self) -> None:
-        """Kill the kernel, as a front end's restart does after a while."""
+        """Kill the kernel, which a front end does if a restart takes too long."""
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)

@@ -1,4 +1,4 @@
-"""A JupyterLab of its own with a notebook in Debian's chromium: for the browser tests, and for the README's picture."""
+"""A separate JupyterLab with a notebook in Debian's Chromium, for the browser tests and the README's picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.waiting import LIMIT
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
 KERNELS = ("6.31.0", "7.3.0", "7.4.0")
-"""Releases of ipykernel whose messages reach a blocked cell in different ways."""
+"""Releases of ipykernel that handle messages differently while a cell blocks the kernel."""
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -31,7 +31,7 @@ KERNEL_IDLE = "()=>window.jupyterapp?.shell.currentWidget?.sessionContext?.sessi
 
 
 class Lab:
-    """The server, one process with folders of its own; `kernels` is name -> the Python of a further kernel."""
+    """The server, which is one process with its own folders."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -74,7 +74,7 @@ class Lab:
                 return
 
     def ask(self, path, method="GET"):
-        """The server's answer, as JSON."""
+        """Send a request to the server, and return the JSON response."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"token {self.token}"}, method=method
         )
@@ -83,7 +83,7 @@ class Lab:
         return json.loads(text) if text else None
 
     def kernel(self, name, python):
-        """Add a kernel that runs this Python."""
+        """Add a kernel with this Python."""
         spec = self.folder / "data" / "kernels" / name
         spec.mkdir(parents=True, exist_ok=True)
         argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -91,7 +91,7 @@ class Lab:
         (spec / "kernel.json").write_text(json.dumps(about), encoding="utf-8")
 
     def write(self, name, *cells, kernel="python3"):
-        """A notebook of these code cells, not run; its path."""
+        """Write a notebook with these code cells, without outputs; return its path."""
         cells = [nbformat.v4.new_code_cell(text) for text in cells]
         spec = {"name": kernel, "display_name": kernel, "language": "python"}
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec})
@@ -99,7 +99,7 @@ class Lab:
         return self.notebooks / name
 
     def close_sessions(self):
-        """End every kernel."""
+        """End all kernels."""
         for session in self.ask("api/sessions"):
             self.ask(f"api/sessions/{session['id']}", "DELETE")
 
@@ -129,7 +129,7 @@ class Notebook:
     def reload(self):
         """Save the notebook, and reload the page."""
         self.command("docmanager:save")
-        # The notebook of a live run is dirty again at once: its file shows that it was saved.
+        # During a run, the notebook is dirty again at once, so wait for a change of its file.
         path = self.lab.notebooks / self.name
         deadline = time.monotonic() + LIMIT
         while "widget-view" not in path.read_text(encoding="utf-8"):
@@ -140,11 +140,11 @@ class Notebook:
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
 
     def cell(self, number):
-        """The cell's element."""
+        """The element of a cell."""
         return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
 
     def run(self, number):
-        """Run a cell; the next is the active one then, as after Shift+Enter."""
+        """Run a cell and select the next one, like Shift+Enter."""
         self.page.evaluate(
             "n=>{const b=window.jupyterapp.shell.currentWidget.content;b.deselectAll();b.activeCellIndex=n;"
             "window.jupyterapp.commands.execute('notebook:run-cell')}",
@@ -157,11 +157,11 @@ class Notebook:
         self.ended(number)
 
     def text(self, number):
-        """The text of the cell's outputs."""
+        """The text of a cell's outputs."""
         return self.cell(number).locator(".jp-OutputArea").inner_text()
 
     def wait_for_text(self, number, text):
-        """Wait until the cell's outputs contain it."""
+        """Wait until a cell's outputs contain the text."""
         self.page.wait_for_function(
             "([n, text])=>document.querySelectorAll('.jp-Notebook .jp-Cell')[n].querySelector('.jp-OutputArea')"
             "?.textContent.includes(text)",
@@ -169,11 +169,11 @@ class Notebook:
         )
 
     def command(self, name, **arguments):
-        """One of JupyterLab's own commands."""
+        """Run a command of JupyterLab."""
         self.page.evaluate("([n,a])=>window.jupyterapp.commands.execute(n,a)", [name, arguments])
 
     def ended(self, number):
-        """Wait until the cell has its number."""
+        """Wait until a cell has ended and shows its execution number."""
         self.page.wait_for_function(
             "n=>/^\\[\\d+\\]/.test(document.querySelectorAll('.jp-Notebook .jp-Cell')[n]"
             ".querySelector('.jp-InputPrompt').textContent)",
@@ -181,13 +181,13 @@ class Notebook:
         )
 
     def outputs(self, number):
-        """The cell's outputs, as they would be saved."""
+        """The outputs of a cell, in the form in which they are saved."""
         return self.page.evaluate(
             "n=>window.jupyterapp.shell.currentWidget.content.widgets[n].model.outputs.toJSON()", number
         )
 
     def theme(self, name):
-        """JupyterLab Light, or JupyterLab Dark."""
+        """Select a theme: "JupyterLab Light" or "JupyterLab Dark"."""
         self.command("apputils:change-theme", theme=name)
         self.page.wait_for_function(
             "light=>document.body.dataset.jpThemeLight===light", arg="false" if "Dark" in name else "true"
@@ -196,7 +196,7 @@ class Notebook:
 
 @contextlib.contextmanager
 def browser(play, **given):
-    """Chromium with a profile of its own."""
+    """Chromium with a new profile."""
     with tempfile.TemporaryDirectory() as profile:
         context = play.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, headless=True, args=list(FLAGS),
@@ -214,14 +214,14 @@ def unfold(page, name):
 
 
 def keep(notebook, name, number=1):
-    """A picture of a cell as it is now, to be looked at: test-artifacts/NAME.png."""
-    notebook.page.wait_for_timeout(300)  # a theme fades in
+    """Save a picture of a cell for people: test-artifacts/NAME.png."""
+    notebook.page.wait_for_timeout(300)  # until the transition of the theme has ended
     notebook.cell(number).scroll_into_view_if_needed()
     notebook.page.screenshot(path=ROOT / "test-artifacts" / f"{name}.png")
 
 
 def focus(page, selector, *, back=False):
-    """Press Tab until this has the focus, and see that this can be seen."""
+    """Press Tab until the element has the focus, and check that the focus is visible."""
     for _ in range(40):
         page.keyboard.press("Shift+Tab" if back else "Tab")
         if page.evaluate("s=>document.activeElement?.matches(s)", selector):
@@ -232,7 +232,7 @@ def focus(page, selector, *, back=False):
 
 
 def fits(page, root, parts):
-    """Wait until it stays within the window, and its parts within it."""
+    """Wait until the element is within the window, and its parts are within the element."""
     page.wait_for_function(
         """([root,parts])=>{const p=document.querySelector(root),w=p.getBoundingClientRect();
         return w.right<=window.innerWidth&&[...p.querySelectorAll(parts)]
@@ -242,7 +242,7 @@ def fits(page, root, parts):
 
 
 def contrasts(page, root, *parts):
-    """The contrast of each part's letters with what lies behind them."""
+    """The contrast between the text of each part and its background."""
     return page.evaluate(CONTRAST, [f"{root} {part}" for part in parts])
 
 

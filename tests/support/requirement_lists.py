@@ -1,4 +1,4 @@
-"""Lists of requirements that are accepted, with what comes out, and lists that are refused, with where and why."""
+"""Lists of requirements that are accepted, with the result, or refused, with the position and the message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WHEEL = "https://index.example.com/files/rich-14.0.0-py3-none-any.whl"
 A = "a" * 64
 B = "b" * 64
 
-# What it shows -> (text, lines that come out).
+# Name of the case -> (text, resulting lines).
 ACCEPTED: dict[str, tuple[str, list[str]]] = {
     "nothing": ("", []),
     "only blanks": (" \t\n ", []),
@@ -127,7 +127,7 @@ ACCEPTED: dict[str, tuple[str, list[str]]] = {
     ),
 }
 
-# Accepted in files only: what it shows -> (text, lines with hashes that come out).
+# Accepted only in files: name of the case -> (text, resulting lines with hashes).
 ACCEPTED_IN_FILES: dict[str, tuple[str, list[str]]] = {
     "hash": (f"six==1.17.0 --hash=sha256:{A}", [f"six==1.17.0 --hash=sha256:{A}"]),
     "hashes, sorted": (
@@ -146,7 +146,7 @@ ACCEPTED_IN_FILES: dict[str, tuple[str, list[str]]] = {
     "hash in JSON": (f'["six==1.17.0 --hash=sha256:{A}"]', [f"six==1.17.0 --hash=sha256:{A}"]),
 }
 
-# What it shows -> (text, where, words of the message).
+# Name of the case -> (text, position, part of the message).
 REFUSED: dict[str, tuple[str, str, str]] = {
     "pip install": ("pip install numpy", "character 1", '"pip install" is a command; paste only the package names'),
     "pip3 install": ("pip3 install -U numpy", "character 1", "is a command"),
@@ -376,7 +376,7 @@ REFUSED_IN_FILES: dict[str, tuple[str, str, str]] = {
 
 
 def refusal(text, **more):
-    """The error for a list that is refused: one printable line of ASCII that says what to write instead."""
+    """The error for a refused list; checks that it is one printable ASCII line with an advice."""
     with pytest.raises(SpecError) as caught:
         parse(text, **more)
     message = caught.value.message

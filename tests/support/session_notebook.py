@@ -1,4 +1,4 @@
-"""A notebook whose cells run in sessions, without a kernel: the engine with the smallest front end."""
+"""A notebook without a kernel whose cells run in sessions: the engine with a minimal front end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Notebook(QuietFrontEnd):
-    """Runs cells; `notes` are those of all cells so far."""
+    """Runs cells; `notes` are the notes of all cells so far."""
 
     path: Path
     is_interactive: bool = True
@@ -40,7 +40,7 @@ class Notebook(QuietFrontEnd):
         return History(self.path.parent / "runs", keep=0)
 
     def begin(self, cell: str, line: str = "-s") -> Run:
-        """Start a cell, and do not wait for it."""
+        """Start a cell without waiting for it."""
         self.number += 1
         context = CellContext(
             names=self.names, traits={}, environ=os.environ, folder=self.path.parent, notebook=str(self.path),
@@ -57,7 +57,7 @@ class Notebook(QuietFrontEnd):
         return run
 
     def text(self, cell: str, line: str = "-s") -> str:
-        """What a cell prints; it must succeed."""
+        """The output of a cell, which must succeed."""
         run = self.run(cell, line)
         run.raise_for_state()
         return run.logs()
@@ -72,20 +72,20 @@ class Notebook(QuietFrontEnd):
 
 
 def forget_connections() -> None:
-    """What is left in another kernel: nothing."""
+    """Forget all connections to sessions, as in a new kernel."""
     for connections in workers._connections.values():
         connections.close()
     workers._connections.clear()
 
 
 def end_all() -> None:
-    """End every session of this home."""
+    """End all sessions in this home folder."""
     registry = Registry.of_this_user()
     for entry in registry.list():
         workers.stop(entry, registry)
 
 
 def result(run: Run) -> str:
-    """The text of the cell's value."""
+    """The text of a cell's value."""
     (value,) = (output for output in run.state.outputs if isinstance(output, ev.Result))
     return dict(value.data)["text/plain"]

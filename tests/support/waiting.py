@@ -1,4 +1,4 @@
-"""Waiting for what a test needs to have happened: however slow the machine is, it only waits longer."""
+"""Wait for events in tests; on a slow machine, a test only takes longer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.run import Run
 
 LIMIT = 60.0
-"""Seconds after which something that has not happened never will."""
+"""Seconds after which an event is assumed never to happen."""
 
 Found = TypeVar("Found")
 
 
 def until(find: Callable[[], Found], what: object = "", *, seconds: float = LIMIT, pace: float = 0.01) -> Found:
-    """The first true value of `find()`, called until there is one; `what` (or what it returns) explains the failure."""
+    """Call `find()` until it returns a true value, and return that; `what` (or its result) explains a failure."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         assert time.monotonic() < deadline, what() if callable(what) else what or "it has not happened"
@@ -27,10 +27,10 @@ def until(find: Callable[[], Found], what: object = "", *, seconds: float = LIMI
 
 
 def until_printed(run: Run, text: str) -> None:
-    """Wait until a run that has not ended has printed this."""
+    """Wait until a run that has not ended has printed the text."""
 
     def printed() -> bool:
-        has_ended = run.state.ended  # first: what it printed at its end counts
+        has_ended = run.state.ended  # read first, since output at the end of the run counts too
         found = text in run.logs()
         assert found or not has_ended, run.state
         return found
@@ -39,7 +39,7 @@ def until_printed(run: Run, text: str) -> None:
 
 
 def gated(gate: Path, end: str = "print('end')") -> str:
-    """The text of a cell that prints "begun", waits for the file `gate`, and then does what `end` says."""
+    """A cell that prints "begun", waits for the file `gate`, and then runs the code `end`."""
     return (
         "import pathlib, time\nprint('begun', flush=True)\n"
         f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.01)\n{end}"
