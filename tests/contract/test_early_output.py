@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 
 import pytest
 from support.argo_server import ArgoServer
 from support.waiting import gated, until, until_printed
 
 from uv_argo_magic.backends.argo import early_output
+from uv_argo_magic.backends.argo import watchers as argo_watchers
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -25,6 +27,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(watchers, "POLL", 0.1)
     monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
+    monkeypatch.setattr(argo_watchers, "LOG_WAIT", 60.0)  # the watch tells when a log can be read
     monkeypatch.setattr(early_output, "_denied", set())
     with ArgoServer(tmp_path) as server:
         for name, value in server.settings.items():
@@ -50,6 +53,10 @@ def only(server):
 
 def forwards(server):
     return sum(path.endswith("/portforward") for _, path, _ in server.calls)
+
+
+def logs(server):
+    return sum(path.endswith("/log") for _, path, _ in server.calls)
 
 
 def variables(server):
@@ -81,6 +88,17 @@ def test_more_output_than_the_copy_has_is_read_from_the_log(server, begin):
     run = begin(f"for _ in range(80): print({LINES!r}, end='')")
     assert run.wait(120).outcome == "Succeeded"
     assert (run.logs(), run.state.gaps) == (LINES * 80, ())
+
+
+def test_no_connection_is_attempted_before_the_containers_start(server, begin):
+    server.most = threading.Semaphore(0)
+    run = begin("print('one')")
+    # The pod has a node, and its containers wait.
+    until(lambda: sum(path.startswith("/apis/argoproj") and "/workflows/" in path for _, path, _ in server.calls) > 5)
+    assert (forwards(server), logs(server)) == (0, 1)
+    server.most.release()
+    assert run.wait(60).outcome == "Succeeded"
+    assert forwards(server) > 0
 
 
 def test_where_ports_may_not_be_forwarded_the_log_is_read_and_it_is_not_tried_again(server, begin):

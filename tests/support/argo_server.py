@@ -150,6 +150,9 @@ class Workflow:
             script = self.template["script"]
             command = [*script["command"][1:], "-c", script["source"]]
             uv = not before and script["image"] != NO_UV
+            # A kubelet reports this at once, and the state of a container later.
+            self.pod["status"] = {**self.pod["status"], "conditions": [{"type": "Initialized", "status": "True"}]}
+            self.server.changed("MODIFIED", self.pod)
             name, code = "main", self.execute(script, command, tmp=self.home, uv=uv)
         if self.pod["metadata"]["uid"] != uid:
             return

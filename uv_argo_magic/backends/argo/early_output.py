@@ -12,11 +12,12 @@ import contextlib
 import hashlib
 import json
 import secrets
+import time
 from dataclasses import field
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends import base
-from uv_argo_magic.backends.argo.pod_workers import PORT
+from uv_argo_magic.backends.argo.pod_workers import FIRST, PORT, next_pause
 from uv_argo_magic.backends.kubernetes import port_forward
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.backends.kubernetes.transport import TooEarly
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
-PAUSE = 0.2
-"""Seconds between two attempts to connect; a failed one takes 20 ms."""
 TICK = 0.5
 """Interval in seconds at which the thread checks whether it must end."""
 _denied: set[str] = set()
@@ -54,25 +53,26 @@ class EarlyOutput:
         self, client: ArgoClient, pod: str, *, done: threading.Event, log_begun: threading.Event
     ) -> Iterator[str]:
         """The whole lines of the copy, from the first one on; none if the log begins before the connection exists."""
+        pause, first_try = FIRST, time.monotonic()
         while not (done.is_set() or log_begun.is_set()):
+            is_connected = False
             try:
                 sock = port_forward.connect(client.transport, client.namespace, pod, PORT)
+                with contextlib.closing(sock):
+                    for text in self._copy(sock, done):
+                        is_connected = True
+                        yield text
             except TooEarly:
-                done.wait(PAUSE)
-                continue
+                pass
             except Denied:
                 _denied.add(client.location)
                 return
             except BackendError:
                 return
-            is_connected = False
-            with contextlib.closing(sock):
-                for text in self._copy(sock, done):
-                    is_connected = True
-                    yield text
             if is_connected:
                 return
-            done.wait(PAUSE)  # the guest does not listen yet
+            done.wait(pause)  # the guest does not listen yet
+            pause = next_pause(pause, first_try)
 
     def _copy(self, sock: socket.socket, done: threading.Event) -> Iterator[str]:
         decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 TERMINATE_DELAY = 10.0
 """Seconds to wait at the end for the request that terminates the workflow."""
+TICK = 0.5
+"""Seconds after which a thread that waits for its pod checks whether it must end."""
 SLEEP_JUMP = 20.0
 """If the wall clock gains this many seconds on the monotonic clock, the machine was asleep."""
 
@@ -165,6 +167,10 @@ class Follower:
 
     def _read_copy(self, read: Callable[..., Iterator[str]], pod: pods.ApiObject) -> None:
         """Read the early copy to its end; runs in a thread."""
+        ended = (self._watchers.done, self._log_begun)
+        while not any(event.is_set() for event in ended):
+            if self._watchers.wait_for_pod(pods.is_starting, TICK):
+                break
         for text in read(pods.name_of(pod), done=self._watchers.done, log_begun=self._log_begun):
             self._watchers.messages.put(EarlyText(text))
         self._watchers.messages.put(EarlyText(""))

@@ -188,17 +188,19 @@ def _until_ready(
                 return
             last = item
             yield item
-        if follower.pod is None or not pods.is_scheduled(follower.pod):
+        if follower.pod is None or not pods.is_starting(follower.pod):
             continue
         first_try = first_try or time.monotonic()
         if is_ready():
             has_gpu = pods.has_gpu(follower.pod, gpu_resource)
             yield NodePhase(phase="Running", t=time.time(), uid=pods.uid_of(follower.pod), has_gpu=has_gpu)
             return
-        if pods.started(follower.pod):
-            pause = FIRST
-        elif time.monotonic() - first_try > EAGER:
-            pause = min(LAST, pause * FACTOR)
+        pause = FIRST if pods.started(follower.pod) else next_pause(pause, first_try)
+
+
+def next_pause(pause: float, first_try: float) -> float:
+    """Seconds until the next attempt; `first_try` is when the first one began (time.monotonic())."""
+    return min(LAST, pause * FACTOR) if time.monotonic() - first_try > EAGER else pause
 
 
 def worker_end(client: ArgoClient, address: Address, instance: str = "") -> WorkerEnd | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.client import pods_of
 from uv_argo_magic.backends.kubernetes.transport import Gone
-from uv_argo_magic.backends.kubernetes.watchers import PodClient, PodMessage, PodWatchers
+from uv_argo_magic.backends.kubernetes.watchers import LOG_POLL, LOG_WAIT, PodClient, PodMessage, PodWatchers
 
 if TYPE_CHECKING:
     from uv_argo_magic.backends.kubernetes.diagnose import ApiObject
@@ -48,7 +48,9 @@ class WorkflowWatchers(PodWatchers[WorkflowSeen | EarlyText]):
     """The threads that follow one workflow."""
 
     def __init__(self, client: WorkflowClient, name: str) -> None:
-        super().__init__(client, pods_of(name), omit=EXECUTOR_LINES)
+        # The state of a pod that is derived from its workflow is late.
+        log_wait = LOG_WAIT if client.sees_pods else LOG_POLL
+        super().__init__(client, pods_of(name), omit=EXECUTOR_LINES, log_wait=log_wait)
         self._workflows = client
         self._name = name
 

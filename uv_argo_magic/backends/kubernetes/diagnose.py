@@ -200,9 +200,18 @@ def is_blocked(pod: Mapping[str, Any], events: Sequence[Mapping[str, Any]] = ())
     )
 
 
-def started(pod: Mapping[str, Any]) -> bool:
-    """Whether the main container has started; it can also have ended."""
-    state = _container(pod, MAIN).get("state") or {}
+def is_starting(pod: Mapping[str, Any]) -> bool:
+    """Whether the node starts the main container now, or has started it; its state becomes known a second later.
+
+    The node reports the end of the init containers, or that there are none, at once.
+    """
+    conditions = {item.get("type"): item.get("status") for item in _conditions(pod)}
+    return conditions.get("Initialized") == "True" or started(pod)
+
+
+def started(pod: Mapping[str, Any], container: str = MAIN) -> bool:
+    """Whether a container has started; it can also have ended."""
+    state = _container(pod, container).get("state") or {}
     return "running" in state or "terminated" in state
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 POLL = 0.7
 """Seconds between two requests for an object that is not watched."""
+LOG_WAIT = 1.0
+"""Seconds after which the log of a container is requested that has not started as far as the watch shows."""
 LOG_POLL = 0.1
 """Seconds between two requests for a log that does not exist yet."""
 REPORT_AFTER = 3.0
@@ -115,12 +117,18 @@ class PodWatchers(Generic[MessageT]):
     """The threads that follow the pods of a selector; `omit` matches lines to leave out of logs.
 
     A backend with more to watch adds threads with `start`, which put messages of the type MessageT into the queue.
+    `log_wait` replaces LOG_WAIT.
     """
 
-    def __init__(self, client: PodClient, selector: str, *, omit: re.Pattern[str] | None = None) -> None:
+    def __init__(
+        self,
+        client: PodClient,
+        selector: str,
+        *,
+        omit: re.Pattern[str] | None = None,
+        log_wait: float = LOG_WAIT,
+    ) -> None:
         self.messages: queue.SimpleQueue[PodMessage | MessageT] = queue.SimpleQueue()
-        self.pod: ApiObject | None = None
-        """The selected pod. The reader of `messages` sets it, and the threads read it; the object is never modified."""
         self.quiet = threading.Event()
         """Set once events are no longer needed."""
         self.done = threading.Event()
@@ -128,9 +136,29 @@ class PodWatchers(Generic[MessageT]):
         self._client = client
         self._selector = selector
         self._omit = omit
+        self._log_wait = log_wait
+        self._pod: ApiObject | None = None
+        self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._streams: set[Stream] = set()
         self._lock = threading.Lock()
+
+    @property
+    def pod(self) -> ApiObject | None:
+        """The selected pod. The reader of `messages` sets it, and the threads read it; the object is never modified."""
+        return self._pod
+
+    @pod.setter
+    def pod(self, pod: ApiObject | None) -> None:
+        with self._changed:
+            self._pod = pod
+            self._changed.notify_all()
+
+    def wait_for_pod(self, test: Callable[[ApiObject], bool], seconds: float) -> bool:
+        """Wait until the selected pod passes a test, `close` was called, or the time is over; whether it passes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.done.is_set() or test(self._pod or {}), seconds)
+            return test(self._pod or {})
 
     def watch(self) -> None:
         """Start watching the pods."""
@@ -156,6 +184,8 @@ class PodWatchers(Generic[MessageT]):
     def close(self) -> None:
         """End the threads."""
         self.done.set()
+        with self._changed:
+            self._changed.notify_all()
         self.reopen()
         for thread in self._threads:
             thread.join(2)
@@ -257,6 +287,7 @@ class PodWatchers(Generic[MessageT]):
         log, backoff = LogStream(self._omit), self._backoff("log")
         last_read = False  # the container has ended, so this is the last read
         silence = SILENCE
+        test = functools.partial(_may_have_log, container)
         while not self.done.is_set():
             received = False
             try:
@@ -280,7 +311,10 @@ class PodWatchers(Generic[MessageT]):
                 # A kubelet that does not know the pod yet responds as if it did not exist.
                 if diagnose.terminated(self.pod or {}, container) or not self._exists(name, uid, backoff):
                     break
-                self.done.wait(LOG_POLL)
+                if test(self.pod or {}):
+                    self.done.wait(LOG_POLL)
+                else:
+                    self.wait_for_pod(test, self._log_wait)
             except Denied:
                 raise
             except BackendError as problem:
@@ -314,6 +348,10 @@ class PodWatchers(Generic[MessageT]):
         except BackendError as problem:
             backoff.wait(problem)
             return True
+
+
+def _may_have_log(container: str, pod: ApiObject) -> bool:
+    return diagnose.started(pod, container) or diagnose.terminated(pod, container) or diagnose.is_deleting(pod)
 
 
 def _parse_event(line: bytes) -> dict[str, Any]:

@@ -92,3 +92,31 @@ def test_the_image_that_is_pulled_is_that_of_the_last_event(reasons, image):
 def test_how_a_container_ended_before_its_pod_says_so(code, phase):
     ended = {"status": {"containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": code}}}]}}
     assert diagnose.exit_phase(ended) == phase
+
+
+@pytest.mark.parametrize(
+    ("status", "is_starting"),
+    [
+        ({}, False),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Initialized", "status": "False"}]},
+            False,
+        ),
+        ({"conditions": [{"type": "Initialized", "status": "True"}]}, True),
+        ({"containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}]}, False),
+        ({"containerStatuses": [{"name": "main", "state": {"running": {}}}]}, True),
+    ],
+)
+def test_the_main_container_starts_once_the_pod_is_initialized(status, is_starting):
+    assert diagnose.is_starting({"status": status}) == is_starting
+
+
+def test_a_gpu_of_any_container_counts():
+    def pod(**limits):
+        return {"spec": {"containers": [{"name": "wait"}, {"name": "main", "resources": {"limits": limits}}]}}
+
+    assert diagnose.has_gpu(pod(**{"cpu": "1", "nvidia.com/gpu": "1"}), "nvidia.com/gpu")
+    assert not diagnose.has_gpu(pod(**{"nvidia.com/gpu": "0"}), "nvidia.com/gpu")
+    assert diagnose.has_gpu(pod(**{"example.com/chip": 2}), "example.com/chip")
+    assert not diagnose.has_gpu(pod(**{"example.com/chip": 2}), "nvidia.com/gpu")
+    assert not diagnose.has_gpu({}, "nvidia.com/gpu")
