@@ -1,7 +1,7 @@
 """The time of a session's cell: interleaved rounds of plain cells, cells of a session and Run All, in one run.
 
     python benchmarks/sessions.py --write      # docs/speed.md
-    python benchmarks/sessions.py --kubeconfig FILE --images 3.11.2=IMAGE     # sessions in pods, on that cluster
+    python benchmarks/sessions.py --kubeconfig FILE --images 3.11.2=IMAGE --write     # in pods of that cluster
 
 Rules: as in cells.py, but without a pause: a session's cells follow one another at once. `%%px` of ipyparallel takes
 part if it is installed.
@@ -18,6 +18,7 @@ import secrets
 import statistics
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from dataclasses import replace
@@ -29,6 +30,7 @@ import page
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import client
+from uv_argo_magic.backends.kubernetes import port_forward
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine.prepare import prepare
@@ -36,7 +38,10 @@ from uv_argo_magic.engine.run import start
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+
+    from uv_argo_magic.backends.kubernetes.transport import HttpTransport
 
 VALUE = "1 + 1"
 FRAME = "frame"
@@ -123,6 +128,11 @@ def measure(home: Path, count: int, many: int) -> list[str]:
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 
 
+def between_looks() -> None:
+    """Wait up to a second: the kubelet looks once a second, and what was measured before ended with a look."""
+    time.sleep(random.random())  # noqa: S311 - a moment, no secret
+
+
 def plain_pod(made: client.ArgoClient, like: dict[str, Any]) -> float:
     """Seconds from the creation of a pod with the containers of another one to the first line of its log."""
     name = f"uv-argo-floor-{secrets.token_hex(4)}"
@@ -139,6 +149,7 @@ def plain_pod(made: client.ArgoClient, like: dict[str, Any]) -> float:
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}}
     body["spec"] = {**spec, "restartPolicy": "Never", "terminationGracePeriodSeconds": 0}
     path = f"/api/v1/namespaces/{made.namespace}/pods"
+    between_looks()
     begun = time.perf_counter()
     made.transport.request("POST", path, body=body)
     try:
@@ -151,10 +162,22 @@ def plain_pod(made: client.ArgoClient, like: dict[str, Any]) -> float:
         made.transport.request("DELETE", f"{path}/{name}")
 
 
-def first_output(settings: Settings, made: client.ArgoClient) -> tuple[float, float]:
-    """Seconds from the submission of a cell without a session to its first line: here, and in the log of its pod."""
-    cell = "print('hello', flush=True)\nimport time\ntime.sleep(1.5)"
+def first_output(settings: Settings, made: client.ArgoClient) -> tuple[float, float, int]:
+    """A cell without a session: seconds from its submission to its first line, here and in the log of its pod.
+
+    The number is that of the connections to the pod that it attempted.
+    """
+    attempts: list[str] = []
+    connect = port_forward.connect
+
+    def counted(transport: HttpTransport, namespace: str, pod: str, port: int) -> socket.socket:
+        attempts.append(pod)
+        return connect(transport, namespace, pod, port)
+
+    port_forward.connect = counted
+    cell = "print('first line', flush=True)\nimport time\ntime.sleep(1.5)"
     prepared = prepare(RunSpec(cell=cell, backend="argo", settings=settings), base.load("argo"))
+    between_looks()
     begun = time.perf_counter()
     run = start(prepared)
     in_log: list[float] = []
@@ -163,10 +186,10 @@ def first_output(settings: Settings, made: client.ArgoClient) -> tuple[float, fl
         while not in_log:
             with contextlib.suppress(BackendError):
                 for data in made.log(run.name):
-                    if b"hello" in data:
+                    if b"first line" in data:
                         in_log.append(time.perf_counter() - begun)
                         return
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     observer = threading.Thread(target=observe, daemon=True)
     observer.start()
@@ -174,16 +197,17 @@ def first_output(settings: Settings, made: client.ArgoClient) -> tuple[float, fl
         time.sleep(0.002)
     here = time.perf_counter() - begun
     observer.join(60)
+    port_forward.connect = connect
     if run.wait(120).outcome != "Succeeded":
         raise RuntimeError(run.status)
-    return here, in_log[0]
+    return here, in_log[0], attempts.count(run.name)
 
 
-def measure_pods(home: Path, kubeconfig: str, images: str, count: int, starts: int) -> list[str]:
-    """The lines of the table of sessions in pods: a cell, the start of a session, the first output of a cold cell."""
+def measure_pods(home: Path, kubeconfig: str, images: str, count: int, starts: int) -> str:
+    """The table of sessions in pods: a cell, the start of a session, the first output of a cell without one."""
     env = cells.clean_environment(home) | {"UV_ARGO_KUBECONFIG": kubeconfig, "UV_ARGO_IMAGES": images}
     kernel = cells.Kernel(env)
-    lines = ["| in the same rounds | s | compared with | s |", "|---|--:|---|--:|"]
+    rows: list[tuple[str, float, str, float]] = []
     try:
         kernel.run(f"%%argo -b local -s here\n{VALUE}")
         kernel.run(f"%%argo -b argo -s there\n{VALUE}")
@@ -191,7 +215,7 @@ def measure_pods(home: Path, kubeconfig: str, images: str, count: int, starts: i
             contestants = {name: lambda name=name, code=code: kernel.run(f"%%argo -s {name}\n{code}") for name in (
                 "here", "there")}  # fmt: skip
             took = medians(contestants, count)
-            lines.append(f"| `{code}` in a pod | {took['there']:.4f} | on this machine | {took['here']:.4f} |")
+            rows.append((f"`{code}` in a session", took["there"], "in a session on this machine", took["here"]))
         settings = replace(Settings(), kubeconfig=kubeconfig, images=keys.parse_setting("images", images))
         made = client.connect(settings)
         workflow = next(
@@ -202,23 +226,34 @@ def measure_pods(home: Path, kubeconfig: str, images: str, count: int, starts: i
 
         def session() -> float:
             name = f"s{next(numbers)}"
+            between_looks()
             took = kernel.run(f"%%argo -b argo -s {name}\n{VALUE}")
             kernel.run(f"%argo stop {name}")
             return took
 
         took = medians({"session": session, "pod": lambda: plain_pod(made, pod)}, starts)
-        lines.append(
-            f"| first cell of a session | {took['session']:.2f} "
-            f"| first line of a plain pod of the same containers | {took['pod']:.2f} |"
-        )
+        rows.append(("first cell of a session", took["session"], "first line of a plain pod", took["pod"]))
         found = [first_output(settings, made) for _ in range(starts + 1)][1:]
-        here, in_log = (statistics.median(times) for times in zip(*found, strict=True))
-        lines.append(f"| first line of a cell without a session | {here:.2f} | in the log of its pod | {in_log:.2f} |")
+        here, in_log, attempts = (statistics.median(values) for values in zip(*found, strict=True))
+        rows.append(("first line of a cell without a session", here, "in the log of its pod", in_log))
+        version = made.transport.request("GET", "/version").get("gitVersion", "")
         kernel.run("%argo stop here")
         kernel.run("%argo stop there")
     finally:
         kernel.close()
-    return lines
+    conditions = (
+        f"Kubernetes {version} with one node; cluster and client share the cores. Images are present, and no packages "
+        f"are installed. Medians of {count} rounds for the cells of the two sessions, which take turns, and of "
+        f"{starts} starts, each at a random moment: the kubelet looks at the containers once a second, so that single "
+        "starts differ by a second. The plain pod has the containers of the session's pod."
+    )
+    lines = ["| on a cluster | ms | compared with | ms | difference |", "|---|--:|---|--:|--:|"]
+    lines += [
+        f"| {name} | {seconds * 1000:.1f} | {other} | {others * 1000:.1f} | {(seconds - others) * 1000:+.1f} |"
+        for name, seconds, other, others in rows
+    ]
+    lines += ["", f"The cell without a session attempts {attempts:.0f} connections to its pod (median)."]
+    return "\n".join([*textwrap.wrap(conditions, 120), "", *lines])
 
 
 def _is_running(workflow: dict[str, Any]) -> bool:
@@ -242,27 +277,18 @@ def main() -> None:
     parser.add_argument("--images", default="", help="as --set images=")
     parser.add_argument("--starts", type=int, default=9, help="sessions and cells without a session to start")
     options = parser.parse_args()
-    if options.kubeconfig:
-        with tempfile.TemporaryDirectory() as home:
-            print(
-                "\n".join(measure_pods(Path(home), options.kubeconfig, options.images, options.rounds, options.starts))
-            )
-        return
     with tempfile.TemporaryDirectory() as home:
-        lines = measure(Path(home), options.rounds, options.many)
-    text = "\n".join(
-        [
-            "## Sessions",
-            "",
-            f"Measured by `python benchmarks/sessions.py --write`: {page.machine('ipython', 'ipykernel')}.",
-            "",
-            *lines,
-        ]
-    )
+        if options.kubeconfig:
+            name, title, flags = "pod-sessions", "Sessions on a cluster", "--kubeconfig FILE --images LIST --write"
+            found = measure_pods(Path(home), options.kubeconfig, options.images, options.rounds, options.starts)
+        else:
+            name, title, flags = "sessions", "Sessions", "--write"
+            found = "\n".join(["", *measure(Path(home), options.rounds, options.many)])
+    machine = page.machine("ipython", "ipykernel", *(["kubernetes"] if options.kubeconfig else []))
+    text = f"## {title}\n\nMeasured by `python benchmarks/sessions.py {flags}`: {machine}.\n{found}"
+    print(text)
     if options.write:
-        page.store("sessions", text)
-    else:
-        print(text)
+        page.store(name, text)
 
 
 if __name__ == "__main__":
