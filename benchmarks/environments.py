@@ -41,6 +41,10 @@ HISTORY = 5
 """Runs that the history keeps."""
 OURS = ("a cell", f"{AT_ONCE} runs")
 """Contestants that are cells with their environment, as in a notebook."""
+CONDITIONS = (
+    "The environments of the second table were removed before; uv's cache, pip's cache and the byte code of the store "
+    "were not. In the last table, one run installs and the others wait; each of them starts two Pythons."
+)
 BASE = getattr(sys, "_base_executable", sys.executable)
 
 
@@ -241,11 +245,11 @@ def at_once(bench: Bench, packages: str, count: int) -> dict[str, float]:
     return cells.rounds({"one run": one, f"{AT_ONCE} runs": all_at_once}, count)
 
 
-def text_of(found: list[tuple[str, dict[str, float], str]]) -> str:
+def text_of(found: list[tuple[str, dict[str, float], str]], many: int) -> str:
     """The results as Markdown."""
     lines = [
-        f"Measured by `python benchmarks/environments.py --write`: {page.machine('uv')}.",
-        f"The sets of packages are: {'; '.join(SETS)}.",
+        f"Measured by `python benchmarks/environments.py --many {many} --write`: {page.machine('uv')}.",
+        f"The sets of packages are: {'; '.join(SETS)}. {CONDITIONS}",
     ]
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]
@@ -292,7 +296,7 @@ def main() -> int:
         for table in tables(Bench(Path(home)), wanted.rounds, wanted.many):
             found.append(table)
             sys.stderr.write(f"{table[0]}: {table[1]}\n")
-    text = text_of(found)
+    text = text_of(found, wanted.many)
     sys.stdout.write(text)
     if wanted.write:
         page.store("environments", text)
