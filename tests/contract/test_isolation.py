@@ -255,3 +255,10 @@ def test_the_manifest_is_for_sha256sum(cell):
     subprocess.run(["sha256sum", "--quiet", "-c", "../files.sha256"], cwd=site(), check=True)
     listed = {line[66:] for line in Path(site().parent / "files.sha256").read_text().splitlines()}
     assert listed == set(hashes(site()))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Honolulu", "Pacific/Kiritimati"])
+def test_the_files_of_an_environment_can_be_archived_in_every_time_zone(cell, zone):
+    code = "import alpha, time, zipfile\nzipfile.ZipFile('a.zip', 'w').write(alpha.__file__)\nprint(time.tzname[0])"
+    archived = cell(code, variables=f"TZ={zone}")
+    assert (archived.status, archived.logs() != "UTC\n") == ("Succeeded", zone != "UTC")

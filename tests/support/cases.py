@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def each(names: str | tuple[str, ...], table: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """`pytest.mark.parametrize` within one test: all cases run, and each that fails is shown with its arguments."""
     table = list(table)
+    columns = (names,) if isinstance(names, str) else names
     assert table, "no cases"
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
@@ -20,7 +21,7 @@ def each(names: str | tuple[str, ...], table: Iterable[Any]) -> Callable[[Callab
         def run_each(**fixtures: Any) -> None:
             failures = []
             for values in table:
-                case = {names: values} if isinstance(names, str) else dict(zip(names, values, strict=True))
+                case = dict(zip(columns, (values,) if isinstance(names, str) else values, strict=True))
                 try:
                     test(**case, **fixtures)
                 except Exception as error:  # noqa: BLE001 - any failure is shown with its case
@@ -30,7 +31,7 @@ def each(names: str | tuple[str, ...], table: Iterable[Any]) -> Callable[[Callab
                 raise ExceptionGroup(f"{len(failures)} of {len(table)} cases failed", failures)
 
         parameters = inspect.signature(test).parameters.values()
-        left = [parameter for parameter in parameters if parameter.name not in names and parameter.name != names]
+        left = [parameter for parameter in parameters if parameter.name not in columns]
         run_each.__signature__ = inspect.Signature(left)
         return run_each
 

@@ -17,7 +17,9 @@ BYTE_CODE = "__pycache__"
 THREADS = 4
 BLOCK = 1 << 20
 WRITES = 0o222
-TIME = 315532800  # 1980-01-01, for all files, so that byte code fits them in every environment (byte_code.py)
+# For all files, so that byte code fits them in every environment (byte_code.py): 1980-01-02, because zip archives
+# cannot have earlier times than 1980 in any time zone.
+TIME = 315619200
 # inotify's modified, closed after writing, moved from, moved to, created and deleted.
 WATCHED = 0x2 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200
 NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
