@@ -88,7 +88,7 @@ _RULES = (
         cause="memory",
         # uv panics with EAGAIN (WouldBlock) if there is no memory for a thread.
         pattern=r"memory allocation of \d+ bytes failed|os error 12\b"
-        r"|failed to spawn thread|global rayon pool|kind: WouldBlock\b",
+        r"|failed to spawn thread|can't spawn worker thread|global rayon pool|kind: WouldBlock\b",
         sentence="Not enough memory to install {package}.",
         hint="Request more memory (--memory 4Gi, --set install_memory=...), or install fewer packages.",
         anywhere=True,

@@ -18,6 +18,7 @@ NONE = (
 SAID = [
     (134, "memory allocation of 4194304 bytes failed\n", "memory", "to install the packages"),
     (-6, "thread 'main2' (7) panicked at x.rs:131:29:\nfailed to spawn thread: Os { code: 11 }\n", "memory", "memory"),
+    (-6, "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)\n", "memory", ""),
     (
         -6,
         "panicked at x.rs:10:\nTokio executor failed, was there a panic?: Os { code: 11, kind: WouldBlock }\n",
