@@ -15,7 +15,7 @@ import pytest
 from support.guest_process import HERE, NONCE, begin, text_of
 from support.index_server import IndexServer
 
-from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol import events, remote_error
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.requirements.parser import parse
@@ -409,11 +409,14 @@ def test_a_debugger_of_ones_own_choice_stays(tmp_path: Path) -> None:
 def test_a_value_that_cannot_be_shown_says_so_in_the_cells_own_frames(tmp_path: Path) -> None:
     cell = "class A:\n    def __repr__(self): raise ValueError('no') from KeyError('k')\n[A()]"
     state = run(tmp_path, cell)
-    stderr = text_of(state, "stderr")
+    (shown,) = (output for output in state.outputs if isinstance(output, ev.Traceback))
     assert state.outcome == "Succeeded"
-    assert stderr.count("  File ") == 1
-    assert "KeyError: 'k'" in stderr
-    assert stderr.endswith("ValueError: no\n")
+    assert shown.text.count("  File ") == 1
+    assert "KeyError: 'k'" in shown.text
+    assert shown.text.endswith("ValueError: no\n")
+    assert shown.result
+    error = remote_error.parse(shown.error)
+    assert (error.evalue, error.cause.evalue, len(error.frames)) == ("no", "'k'", 1)
 
 
 def test_a_text_for_sys_exit_is_told_once(tmp_path: Path) -> None:

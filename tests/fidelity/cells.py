@@ -217,6 +217,13 @@ class Broken:
     def __repr__(self): return "Broken()"
 Broken()
 
+# %% an error of a display, and what follows
+class Broken:
+    def _repr_svg_(self): raise ValueError("no picture")
+    def __repr__(self): return "Broken()"
+display(Broken())
+print("after")
+
 # %% an error in __repr__
 class Worse:
     def __repr__(self): raise RuntimeError("no repr")

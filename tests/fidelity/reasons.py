@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-_STDERR = "An error while showing a value does not end the run. Its traceback is printed on stderr."
 _LOOP = "A cell without a top-level `await` has no event loop, as in a script. `asyncio.run` works; code that needs a running loop does not."
 _SOURCE = "The cell is a file, so Python can show the source line."
 _RAISED_LINE = "`%%argo` shows the line that raised the exception. IPython shows the line that the frame reached later."
@@ -17,9 +16,6 @@ REASONS = {
     "sys.stdout.buffer": "`%%argo` uses Python's own text streams, which have a buffer.",
     "sys.stdout.errors": "`%%argo` uses Python's own text streams, which have an error handler.",
     "a SyntaxWarning": "`%%argo` compiles the cell once. IPython compiles it three times.",
-    "an error in _repr_html_": _STDERR,
-    "an error in __repr__": _STDERR,
-    "an integer that is too long to print": _STDERR,
     "asyncio.run": _LOOP,
     "asyncio.get_running_loop": _LOOP,
     "asyncio.create_task": _LOOP,

@@ -187,6 +187,46 @@ def test_late_output_is_shown_under_its_own_cell(kernel):
     assert "late" in kernel.others[first].text
 
 
+BROKEN = """
+class Broken:
+    def _repr_svg_(self): raise ValueError("no picture")
+    def __repr__(self): return "Broken()"
+class Worse:
+    def __repr__(self): raise RuntimeError("no text")
+"""
+
+
+def outcome(kernel, code):
+    """The status of a cell, and its output: kinds, texts and exceptions."""
+    found = []
+
+    def take(message):
+        content = message["content"]
+        if message["msg_type"] not in {"status", "execute_input"}:
+            frames = [line for line in content.get("traceback", ()) if "Cell" in ansi.strip(line)]
+            text = content.get("text") or content.get("data")
+            found.append((message["msg_type"], text, content.get("ename"), content.get("evalue"), len(frames)))
+
+    reply = kernel.client.execute_interactive(code, output_hook=take, timeout=60)
+    return reply["content"]["status"], found
+
+
+@pytest.mark.parametrize("line", ["%%argo", "%%argo -s"])
+@pytest.mark.parametrize("last", ["Broken()", "Worse()", "display(Broken(), Worse())\nprint('after')"])
+def test_a_value_that_cannot_be_shown_does_the_same_as_in_a_plain_cell(kernel, line, last):
+    plain = outcome(kernel, f"{BROKEN}{last}")
+    assert "error" in [kind for kind, *_ in plain[1]]
+    assert outcome(kernel, f"{line}{BROKEN}{last}") == plain
+
+
+def test_the_traceback_of_a_value_that_a_thread_shows_comes_under_its_own_cell(kernel):
+    first = kernel.begin(f"%%argo -s{BROKEN}import threading\nthreading.Timer(0.2, display, [Broken()]).start()")
+    kernel.finish(first)
+    kernel.finish(kernel.begin("%%argo -s\nimport time; time.sleep(0.5)"), others=(first,))
+    assert "ValueError: no picture" in kernel.others[first].text
+    assert "Broken()" in kernel.others[first].text
+
+
 def test_one_line_under_the_last_cell_says_that_a_session_ends_and_that_it_has_ended(kernel):
     kernel.run("%%argo -s short\n1")
     last = kernel.begin("%%argo -s short --set keep=4\n'the last'")

@@ -70,12 +70,13 @@ def test_run_streams_each_output_to_its_stream(engine, capsys):
         ev.Display(boot="b", n=5, t=1.0, data=(("text/plain", '"<figure>"'),)),
         ev.Display(boot="b", n=6, t=1.0, data=(("image/png", '"abc"'),)),
         ev.Result(boot="b", n=7, t=1.0, data=(("text/plain", '"silent"'),)),
-        ev.Skipped(boot="b", n=8, t=1.0, lines=3, bytes=30, path="over/there"),
+        ev.Traceback(boot="b", n=8, t=1.0, text="ValueError: no html\n"),
+        ev.Skipped(boot="b", n=9, t=1.0, lines=3, bytes=30, path="over/there"),
     )
     assert cli.main(["run", "script.py", "--deps", "numpy", "pandas>=2", "-p", "3.12"]) == 0
     out, err = capsys.readouterr()
     assert out == "partial\n<figure>\n[image/png]\n"
-    assert err == "Resolved\nwarn\n[3 lines omitted; full output: over/there]\n"
+    assert err == "Resolved\nwarn\nValueError: no html\n[3 lines omitted; full output: over/there]\n"
     assert engine.spec.cell == "print(1)\n"
     assert engine.spec.line_offset == 0
     assert engine.spec.requirements.lines == ("numpy", "pandas>=2")

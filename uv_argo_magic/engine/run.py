@@ -313,7 +313,8 @@ class Run:
 
     def logs(self) -> str:
         """The cell's text output so far: stdout and stderr in order."""
-        texts = (output.text for output in self.state.outputs if isinstance(output, events.Lines | events.Text))
+        kinds = events.Lines | events.Text | events.Traceback
+        texts = (output.text for output in self.state.outputs if isinstance(output, kinds))
         return "".join(texts)
 
     def follow(

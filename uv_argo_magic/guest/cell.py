@@ -21,7 +21,7 @@ HELPERS_SECONDS = 0.3
 HEARTBEAT = 10.0
 DRAINS = 16  # number of reads that empty any pipe
 LISTED = 50  # maximum number of listed files
-PASSED_ON = frozenset({"display", "result", "clear", "value", "error", "note"})
+PASSED_ON = frozenset({"display", "result", "traceback", "clear", "value", "error", "note"})
 ENVIRONMENT = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
     "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -320,6 +320,8 @@ class Cell:
                 self.failed = True
             if kind in ("display", "result"):
                 self._show(kind, fields)
+            elif kind == "traceback":
+                self._show_traceback(fields)
             elif kind == "clear":
                 self._clear(fields)
             else:
@@ -331,6 +333,13 @@ class Cell:
         if self.log.spent > self.cleared_at:
             self.log.emit("clear", **fields)
             self.cleared_at = self.log.spent
+
+    def _show_traceback(self, fields):
+        """Send it if it fits into the log's budget; else count it as an omitted display."""
+        if len(json.dumps(fields)) <= self.budget - self.log.spent:
+            self.log.emit("traceback", **fields)
+        else:
+            self.omitted += 1
 
     def _show(self, kind, fields):
         """Send a display within the log's budget; otherwise a sentence, once, and their number at the end."""

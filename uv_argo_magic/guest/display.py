@@ -1,7 +1,7 @@
 """Displays of a cell: mimebundles of values, created as in a notebook's kernel, and sent as records.
 
 Rules:
-- If a representation fails, its traceback is printed to stderr and the others are tried. NotImplementedError is silent.
+- If a representation fails, a `traceback` record is sent and the others are tried. NotImplementedError is silent.
 - For a class, only class methods are called, not the methods for its instances.
 - Only JSON is sent: bytes become base64. The size of a display is limited.
 """
@@ -11,12 +11,11 @@ import binascii
 import datetime as dt
 import json
 import os
-import sys
 import traceback
 import types
 import warnings
 
-from . import import_hooks, pretty
+from . import exceptions, import_hooks, pretty
 
 MAX_BYTES = 20 * 1024 * 1024
 PLAIN = "text/plain"
@@ -59,30 +58,15 @@ def _method(obj, name):
 _FAILED = object()
 
 
-def _call(function, *args, **kwargs):
-    """The return value of the user's method; if it raises, print the traceback to stderr and return `_FAILED`."""
-    try:
-        return function(*args, **kwargs)
-    except NotImplementedError:
-        return _FAILED
-    except RecursionError as problem:
-        # With a context for each level, there would be a thousand tracebacks.
-        problem.__context__ = None
-        _print_traceback(problem, limit=-8)
-    except Exception as problem:  # noqa: BLE001 - the user's code
-        _print_traceback(problem)
-    return _FAILED
-
-
-def _print_traceback(problem, limit=None):
-    """Print the traceback to stderr, without the frames of this folder."""
+def _traceback(problem, limit=None):
+    """The traceback as Python prints it, without the frames of this folder."""
     summary = traceback.TracebackException.from_exception(problem, limit=limit)
     chain = [summary]
     while chain:
         entry = chain.pop()
         entry.stack[:] = [frame for frame in entry.stack if os.path.dirname(frame.filename) != HERE]
         chain.extend(other for other in (entry.__cause__, entry.__context__) if other is not None)
-    sys.stderr.write("".join(summary.format()))
+    return "".join(summary.format())
 
 
 def _checked(value, mime, kinds, obj):
@@ -93,15 +77,21 @@ def _checked(value, mime, kinds, obj):
         if len(value) == 2:
             value, metadata = value
     elif value is not None and not isinstance(value, kinds):
-        text = _call(repr, obj)
         warnings.warn(
             "%s formatter returned invalid type %s (expected %s) for object: %s"
-            % (mime, type(original), kinds[0] if len(kinds) == 1 else kinds, "?" if text is _FAILED else text),
+            % (mime, type(original), kinds[0] if len(kinds) == 1 else kinds, _repr(obj)),
             FormatterWarning,
             stacklevel=2,
         )
         return None, None
     return value, metadata
+
+
+def _repr(obj):
+    try:
+        return repr(obj)
+    except Exception:  # noqa: BLE001 - the user's code
+        return "?"
 
 
 def _merge(into, more):
@@ -219,6 +209,10 @@ class Displays:
         self.formatters = {mime: Formatter(mime) for mime in (PLAIN, *METHODS)}
         self.format = None
         """The function used instead of `bundle`: IPython's formatter, if IPython is installed."""
+        self.describe = lambda problem: exceptions.describe(problem, "")
+        """Describes the exception of a representation, for the notebook."""
+        self.is_result = False
+        """Whether the value that is being shown is that of the last expression."""
         self.filters = []  # type: list
         """Functions that change a display before it is sent: (data, metadata, display id) -> the same.
 
@@ -230,12 +224,12 @@ class Displays:
         if self.format is not None:
             return self.format(obj, include, exclude)
         own = _method(obj, "_ipython_display_")
-        if own is not None and _call(own) is not _FAILED:
+        if own is not None and self._call(own) is not _FAILED:
             return {}, {}
         data, metadata = {}, {}
         own = _method(obj, "_repr_mimebundle_")
         if own is not None:
-            value = _call(own, include=include, exclude=exclude)
+            value = self._call(own, include=include, exclude=exclude)
             if value is not _FAILED:
                 value, more = _checked(value, "mimebundle", (dict,), obj)
                 data, metadata = dict(value or {}), dict(more or {})
@@ -264,18 +258,35 @@ class Displays:
     def _representation(self, obj, mime, registered):
         """One representation: (value or None, metadata or None)."""
         if callable(self.formatters[mime]):  # a library has replaced the formatter
-            value = _call(self.formatters[mime], obj)
+            value = self._call(self.formatters[mime], obj)
             return (None, None) if value is _FAILED else (value, None)
         if mime == PLAIN:
-            value = _call(pretty.pretty, obj, self.formatters[PLAIN])
+            value = self._call(pretty.pretty, obj, self.formatters[PLAIN])
             return (None, None) if value is _FAILED else (value, None)
         name, kinds = METHODS.get(mime, (self.formatters[mime].print_method, (str, bytes, dict, list)))
         if registered is not None:
-            value = _call(registered, obj)
+            value = self._call(registered, obj)
         else:
             own = _method(obj, name) if name else None
-            value = _FAILED if own is None else _call(own)
+            value = _FAILED if own is None else self._call(own)
         return (None, None) if value is _FAILED else _checked(value, mime, kinds, obj)
+
+    def _call(self, function, *args, **kwargs):
+        """The return value of the user's method; if it raises, send the exception and return `_FAILED`."""
+        try:
+            return function(*args, **kwargs)
+        except NotImplementedError:
+            return _FAILED
+        except RecursionError as problem:
+            # With a context for each level, there would be a thousand tracebacks.
+            problem.__context__ = None
+            self._report(problem, limit=-8)
+        except Exception as problem:  # noqa: BLE001 - the user's code
+            self._report(problem)
+        return _FAILED
+
+    def _report(self, problem, limit=None):
+        self.emit("traceback", error=self.describe(problem), text=_traceback(problem, limit), result=self.is_result)
 
     def display(  # noqa: PLR0913 - the signature is IPython's
         self,
@@ -323,7 +334,11 @@ class Displays:
         """Send the value of the cell's last expression, unless it is None."""
         if value is None:
             return
-        data, metadata = self.bundle(value)
+        self.is_result = True
+        try:
+            data, metadata = self.bundle(value)
+        finally:
+            self.is_result = False
         if data:
             data, metadata, _ = self._filtered(data, metadata, None)
             data, metadata = self._sendable(data, metadata)

@@ -60,10 +60,11 @@ class Interpreter:
         self.drawn = figures.Figures(self.displays)
         self.drawn.install()
         self.displays.hook_ipython()
-        self.order = {}
+        self.order = {}  # type: dict
         self.at_end = [self.drawn.flush]
         """Functions to call when the code of a cell has ended, with or without an error; they must not raise."""
         self.hidden = [os.path.dirname(__file__)]
+        self.displays.describe = lambda problem: exceptions.describe(problem, self.order["file"], tuple(self.hidden))
         # From this program name, libraries detect that they run in a notebook.
         sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py"), *args]
         sys.path.remove(os.path.dirname(self.hidden[0]))  # it was needed to find this module

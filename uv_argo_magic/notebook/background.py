@@ -72,8 +72,8 @@ class CellSink(OutputSink):
         """Add text to stdout or stderr."""
         self._send("stream", {"name": stream, "text": text})
 
-    def error(self, error: RunError) -> None:
-        """Show the cell's exception."""
+    def error(self, error: RunError, *, is_result: bool = False) -> None:  # noqa: ARG002 - the cell has returned
+        """Show an exception of the cell."""
         lines = error._render_traceback_()
         self._send("error", {"ename": type(error).__name__, "evalue": str(error), "traceback": lines})
 
@@ -101,6 +101,10 @@ class SwitchingSink(OutputSink):
     def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         """Show the value of the last expression."""
         self._current.result(data, metadata)
+
+    def error(self, error: RunError, *, is_result: bool) -> None:
+        """Show an exception that a value raised while it was shown."""
+        self._current.error(error, is_result=is_result)
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""

@@ -30,11 +30,13 @@ from uv_argo_magic.uv.runner import Cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.prepared import Prepared
     from uv_argo_magic.engine.run import Run
+    from uv_argo_magic.errors import RunError
 
     Shell = Any
     """An InteractiveShell."""
@@ -49,10 +51,11 @@ STOP_BUTTON = "the Stop button"
 class CellView:
     """The view of one run, with the id `run_id`, in the running cell.
 
-    `is_quick` means that such runs are usually quick; `sent` are the pushed values.
+    `is_quick` means that such runs are usually quick; `sent` are the pushed values; `rebuild_error` is `rebuild` of
+    `CellOutput`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a view, most by keyword
         self,
         shell: Shell,
         settings: Settings,
@@ -61,6 +64,7 @@ class CellView:
         is_detached: bool,
         is_quick: bool = False,
         sent: ev.Sent = (),
+        rebuild_error: Callable[[RemoteError], RunError] | None = None,
     ) -> None:
         self._shell = shell
         self._request = reconnect.current_request(shell)
@@ -81,7 +85,7 @@ class CellView:
         self._views = renderers(
             settings, ip=shell, on_stop=self._stop, metadata=self._metadata, sink=self._sink,
             full_log=f"%argo logs {run_id}", lock=self._lock, is_reloaded=reconnect.watch_pages(shell),
-            is_quick=is_quick,
+            is_quick=is_quick, rebuild=rebuild_error,
         )  # fmt: skip
 
     @property

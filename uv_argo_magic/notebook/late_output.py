@@ -46,12 +46,12 @@ def expect(run: str, shell: Any, session: str) -> None:
 def _show(event: Mapping[str, Any]) -> None:
     """Show one record of a cell that has ended; called in a thread."""
     sink, fields = _sinks.get(event["run"]), event["fields"]
-    if event["kind"] == "text":
+    if event["kind"] in {"text", "traceback"}:
+        stream = fields.get("stream", "stderr")
         if sink is not None:
-            sink.write(fields["stream"], fields["text"])
+            sink.write(stream, fields["text"])
         else:
-            stream = sys.stderr if fields["stream"] == "stderr" else sys.stdout
-            stream.write(fields["text"])
+            (sys.stderr if stream == "stderr" else sys.stdout).write(fields["text"])
     elif event["kind"] == "display" and sink is not None:
         display_id = fields.get("display_id", "")
         sink.publish(

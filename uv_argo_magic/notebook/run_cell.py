@@ -135,7 +135,7 @@ class CellFrontEnd:
         """The history of this machine."""
         return History(self._request.history.root, keep=settings.history)
 
-    def rebuild(self, remote: RemoteError, state: RunState) -> BaseException:
+    def rebuild(self, remote: RemoteError, state: RunState | None = None) -> rebuild.Rebuilt:
         """The exception with the lines of the cell, and of earlier cells of its session."""
         for run in frames.unknown_cells(remote):
             entry = self._request.history.read().find(run)
@@ -181,6 +181,6 @@ class CellFrontEnd:
         if self._view is None:
             self._view = CellView(
                 self._shell, spec.settings, run_id, is_detached=self._options.detach, is_quick=bool(spec.session),
-                sent=spec.sent,
+                sent=spec.sent, rebuild_error=self.rebuild,
             )  # fmt: skip
         return self._view

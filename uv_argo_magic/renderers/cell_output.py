@@ -22,6 +22,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import clear_output
 
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.state import Gap, Restarted
 from uv_argo_magic.core.view import ansi, run_text
 from uv_argo_magic.core.view.truncate import Chunk, Emitted, OutputTruncator
@@ -30,7 +31,9 @@ from uv_argo_magic.renderers.remote_result import RemoteResult
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.errors import RunError
 
 
 class OutputSink:
@@ -73,6 +76,19 @@ class OutputSink:
             hook(RemoteResult(data, metadata))
         finally:
             del hook.quiet, hook.compute_format_data, hook.finish_displayhook
+
+    def error(self, error: RunError, *, is_result: bool) -> None:
+        """Show an exception that a value raised while it was shown; `is_result`: that of the last expression."""
+        shell: Any = InteractiveShell.instance()
+        hook: Any = sys.displayhook
+        within_result = is_result and _is_kernels(hook)
+        if within_result:  # newer versions of ipykernel then report the cell as failed
+            hook.start_displayhook()
+        try:
+            shell.showtraceback((type(error), error, error.__traceback__))
+        finally:
+            if within_result:
+                hook.finish_displayhook()
 
     def clear(self, *, wait: bool) -> None:
         """Clear the output of the cell."""
@@ -119,7 +135,8 @@ def _only_sends(publisher: Any) -> bool:
 class CellOutput:
     """Shows new items of `state.outputs`, and at the end the tail that the truncator has held back.
 
-    `on_clear` is called after the cell's code has cleared the output, because that also clears the panel.
+    `on_clear` is called after the cell's code has cleared the output, because that also clears the panel. `rebuild`
+    creates the exceptions of values that cannot be displayed; without it, their tracebacks are printed to stderr.
     """
 
     def __init__(
@@ -128,10 +145,12 @@ class CellOutput:
         truncator: OutputTruncator | None = None,
         sink: OutputSink | None = None,
         on_clear: Callable[[], None] | None = None,
+        rebuild: Callable[[RemoteError], RunError] | None = None,
     ) -> None:
         self._truncator = truncator or OutputTruncator()
         self._sink = sink or OutputSink()
         self._on_clear = on_clear
+        self._rebuild = rebuild
         self._position = 0
         self._finished = False
 
@@ -169,6 +188,11 @@ class CellOutput:
                 transient = {"display_id": item.display_id} if item.display_id else {}
                 data, metadata = _decoded(item.data), _sendable(json.loads(item.metadata))
                 self._sink.publish(data, metadata, transient=transient, update=item.update)
+            case ev.Traceback():
+                if self._rebuild is None:
+                    self._sink.write("stderr", ansi.clean(item.text))
+                else:
+                    self._sink.error(self._rebuild(remote_error.parse(item.error)), is_result=item.result)
             case ev.ClearOutput():
                 self._sink.clear(wait=item.wait)
                 if self._on_clear is not None:

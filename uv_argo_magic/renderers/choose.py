@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core.view.truncate import OutputTruncator
@@ -13,10 +14,12 @@ from uv_argo_magic.renderers.terminal import PlainText
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.run import Renderer
+    from uv_argo_magic.errors import RunError
 
 
 PATIENCE = 1.0
@@ -58,24 +61,27 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
     lock: Callable[[], Resolution | None] = lambda: None,
     is_reloaded: Callable[[], bool] = lambda: False,
     is_quick: bool = False,
+    rebuild: Callable[[RemoteError], RunError] | None = None,
 ) -> tuple[Renderer, ...]:
     """The renderers of one run.
 
     `full_log` is the command that prints the whole log, `sink` the cell that shows the run (default: the running one).
     `lock` returns the run's packages, if known. `is_reloaded` returns whether a page that was opened later shows the
-    panel. Runs that are usually quick (`is_quick`) get a live panel only after PATIENCE.
+    panel. Runs that are usually quick (`is_quick`) get a live panel only after PATIENCE. `rebuild` is that of
+    `CellOutput`.
 
     Raises:
         SpecError: unknown panel.
     """
     truncator = OutputTruncator(head=settings.output_lines, tail=settings.output_lines, full_log=full_log)
+    show_output = functools.partial(CellOutput, truncator=truncator, sink=sink, rebuild=rebuild)
     options: dict[str, Any] = {"metadata": metadata, "publish": sink.publish if sink else None, "lock": lock}
     live_panel: panel.Panel
     match mode(settings.panel, ip):
         case "none":
-            return (CellOutput(truncator=truncator, sink=sink),)
+            return (show_output(),)
         case "text":
-            return PlainText(outputs=False), CellOutput(truncator=truncator, sink=sink)
+            return PlainText(outputs=False), show_output()
         case "widget":
             is_background = bool(sink and sink.is_background)
             live_panel = panel.WidgetPanel(
@@ -87,7 +93,7 @@ def renderers(  # noqa: PLR0913 - all by keyword, with defaults for a plain cell
             )
         case "static":
             # Always after all output of the cell, because nbval compares the order.
-            return CellOutput(truncator=truncator, sink=sink), panel.StaticPanel(**options)
+            return show_output(), panel.StaticPanel(**options)
         case _:
             live_panel = panel.HtmlPanel(**options)
-    return live_panel, CellOutput(truncator=truncator, on_clear=live_panel.redisplay, sink=sink)
+    return live_panel, show_output(on_clear=live_panel.redisplay)

@@ -63,6 +63,8 @@ class Streamer:
                 self._out.write(output.text)
             case ev.Text():
                 (self._out if output.stream == "stdout" else self._err).write(output.text)
+            case ev.Traceback():
+                self._err.write(output.text)
             case ev.Display():
                 self._out.write(run_text.bundle(output.data) + "\n")
             case Gap() | Restarted() | ev.Skipped():

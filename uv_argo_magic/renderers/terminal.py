@@ -86,6 +86,8 @@ class PlainText:
                 self._write(out, output.text)
             case ev.Text():
                 self._write(out if output.stream == "stdout" else err, output.text)
+            case ev.Traceback():
+                self._write(err, output.text)
             case ev.Display() | ev.Result():
                 self._write(out, run_text.bundle(output.data) + "\n")
             case ev.ClearOutput():

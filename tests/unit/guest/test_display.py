@@ -88,23 +88,29 @@ def test_an_object_may_display_itself(displays, sink):
     assert (shown, sink) == ([1], [])
 
 
-def test_a_representation_that_fails_prints_its_traceback_and_the_others_go_on(displays, sink, capsys):
+def test_a_representation_that_fails_is_sent_as_a_traceback_and_the_others_go_on(displays, sink):
     def fail(_self):
         raise RuntimeError("no html today")
 
-    displays.display(shows(_repr_html_=fail, _ipython_display_=fail, _repr_latex_=give("$x$")))
-    assert sink[0][1]["data"] == {"text/plain": "shown", "text/latex": "$x$"}
-    assert capsys.readouterr().err.count("RuntimeError: no html today") == 2
+    broken = shows(_repr_html_=fail, _ipython_display_=fail, _repr_latex_=give("$x$"))
+    displays.display(broken)
+    displays.result(broken)
+    assert [kind for kind, _ in sink] == ["traceback", "traceback", "display", "traceback", "traceback", "result"]
+    assert sink[2][1]["data"] == {"text/plain": "shown", "text/latex": "$x$"}
+    tracebacks = [fields for kind, fields in sink if kind == "traceback"]
+    assert [fields["result"] for fields in tracebacks] == [False, False, True, True]
+    assert {fields["text"].split("\n")[-2] for fields in tracebacks} == {"RuntimeError: no html today"}
+    assert {fields["error"]["evalue"] for fields in tracebacks} == {"no html today"}
 
 
-def test_a_value_too_deep_to_show_costs_a_few_lines(displays, capsys):
+def test_a_value_too_deep_to_show_costs_a_few_lines(displays, sink):
     deep = []
     for _ in range(100_000):
         deep = [deep]
     displays.result(deep)
-    stderr = capsys.readouterr().err
-    assert "RecursionError" in stderr
-    assert stderr.count("\n") < 30
+    ((_, fields),) = sink
+    assert "RecursionError" in fields["text"]
+    assert fields["text"].count("\n") < 30
 
 
 def test_a_value_of_the_wrong_type_is_left_out_with_a_warning(displays):

@@ -33,6 +33,7 @@ LOG = [
         ("text", {"stream": "stdout", "text": ""}),
     ),
 ]
+BROKEN = [SUBMITTED, write(("traceback", {"error": {}, "text": "ValueError: no html\n"}), "out\n")]
 OK = [*LOG, write(("exit", {"reason": "ok"}), n=13, start=1013.0)]
 
 SPEC = RunSpec(cell="1")
@@ -50,6 +51,10 @@ def shown(log, **options):
         renderer.update(state)
     renderer.update(state)
     return out.getvalue(), err.getvalue()
+
+
+def test_the_traceback_of_a_value_goes_to_stderr():
+    assert shown(BROKEN) == ("out\n", "ValueError: no html\n")
 
 
 def test_output_goes_where_it_came_from_and_our_lines_to_stderr():

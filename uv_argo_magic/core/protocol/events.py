@@ -151,6 +151,18 @@ class Result(Record):
 
 
 @frozen
+class Traceback(Record):
+    """A representation of a value raised an exception: it as JSON, and its traceback as text. The cell continues.
+
+    `result`: the value is that of the cell's last expression.
+    """
+
+    error: Json = "{}"
+    text: str = ""
+    result: bool = False
+
+
+@frozen
 class ClearOutput(Record):
     """The cell cleared the output; with `wait`, as soon as there is new output."""
 
@@ -375,9 +387,9 @@ class LogEnded:
 
 
 AnyRecord: TypeAlias = (
-    Hello | PhaseStarted | Note | InstallLog | Progress | Locked | Installed | Text | Display | Result | ClearOutput
-    | Value | Files | Raised | Heartbeat | Snapshot | Skipped | Dropped | Question | SessionVariables | SessionEnded
-    | Exited | Part
+    Hello | PhaseStarted | Note | InstallLog | Progress | Locked | Installed | Text | Display | Result | Traceback
+    | ClearOutput | Value | Files | Raised | Heartbeat | Snapshot | Skipped | Dropped | Question | SessionVariables
+    | SessionEnded | Exited | Part
 )  # fmt: skip
 """Any record that the guest writes."""
 Event: TypeAlias = (
@@ -485,6 +497,7 @@ _CLASSES: dict[str, type[Record]] = {
     "text": Text,
     "display": Display,
     "result": Result,
+    "traceback": Traceback,
     "clear": ClearOutput,
     "value": Value,
     "files": Files,

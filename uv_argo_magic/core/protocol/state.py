@@ -45,7 +45,9 @@ class Restarted:
     attempt: int = 2
 
 
-Output: TypeAlias = ev.Lines | ev.Text | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
+Output: TypeAlias = (
+    ev.Lines | ev.Text | ev.Display | ev.Result | ev.Traceback | ev.ClearOutput | ev.Skipped | Gap | Restarted
+)
 """What the cell displays, in order."""
 
 ORDER: tuple[Phase, ...] = (
@@ -286,7 +288,7 @@ def _apply(  # noqa: C901, PLR0911, PLR0912 - one case for each kind of event
             return replace(state, locked=event.lock)
         case ev.Installed():
             return replace(state, installed=event)
-        case ev.Text() | ev.Display() | ev.Result() | ev.ClearOutput() | ev.Skipped():
+        case ev.Text() | ev.Display() | ev.Result() | ev.Traceback() | ev.ClearOutput() | ev.Skipped():
             return replace(state, outputs=state.outputs.add(event))
         case ev.Value():
             others = tuple(value for value in state.values if value.name != event.name)

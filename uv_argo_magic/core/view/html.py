@@ -421,6 +421,8 @@ def _as_text(output: Output) -> tuple[str, str]:
             return "stdout", output.text
         case ev.Text():
             return output.stream, output.text
+        case ev.Traceback():
+            return "stderr", output.text
         case ev.Display() | ev.Result():
             return "ours", run_text.bundle(output.data) + "\n"
         case ev.ClearOutput():

@@ -25,7 +25,7 @@ def log(state: RunState) -> str:
 
 def output_text(output: Output) -> str:
     match output:
-        case ev.Lines() | ev.Text():
+        case ev.Lines() | ev.Text() | ev.Traceback():
             return output.text
         case ev.Display() | ev.Result():
             return bundle(output.data) + "\n"
@@ -49,7 +49,7 @@ def remark(output: Output) -> str:
             return f"[{amount} of the log missing: {humanize.one_line(output.reason)}]"
         case Restarted():
             return f"[cell restarted, attempt {output.attempt}]"
-        case ev.Lines() | ev.Text() | ev.Display() | ev.Result() | ev.ClearOutput():
+        case ev.Lines() | ev.Text() | ev.Display() | ev.Result() | ev.Traceback() | ev.ClearOutput():
             return ""
         case _:  # pragma: no cover
             assert_never(output)

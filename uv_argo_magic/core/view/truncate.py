@@ -5,7 +5,8 @@ Rules:
 - Until the head is full, text passes unchanged and immediately.
 - A carriage return redraws its line. The first redraws of a line all pass, then every 2nd, every 4th and so on; the
   last one always passes.
-- Displays pass up to a number and a total size; results, gaps and restarts always pass. Clearing resets all counts.
+- Displays and tracebacks pass up to a number and a total size; results, gaps and restarts always pass. Clearing resets
+  all counts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Chunk:
     text: str
 
 
-Emitted: TypeAlias = Chunk | ev.Display | ev.Result | ev.ClearOutput | ev.Skipped | Gap | Restarted
+Emitted: TypeAlias = Chunk | ev.Display | ev.Result | ev.Traceback | ev.ClearOutput | ev.Skipped | Gap | Restarted
 """What a renderer shows."""
 
 
@@ -89,6 +90,8 @@ class OutputTruncator:
                 return self._text(output.stream, output.text)
             case ev.Display():
                 return (output,) if self._admit(output) else ()
+            case ev.Traceback():
+                return (output,) if self._has_room(len(output.error)) else ()
             case ev.ClearOutput():
                 self._begin()
                 return (output,)
@@ -124,15 +127,20 @@ class OutputTruncator:
         """Whether a display passes: it is within the limits, or updates one that passed."""
         if output.update:
             return output.display_id not in self._dropped
-        size = sum(len(body) for _, body in output.data)
-        if self._passed_displays >= self.displays or self._passed_display_chars + size > self.display_chars:
-            self.left_displays += 1
+        if not self._has_room(sum(len(body) for _, body in output.data)):
             if output.display_id:
                 self._dropped.add(output.display_id)
             return False
+        self._dropped.discard(output.display_id)
+        return True
+
+    def _has_room(self, size: int) -> bool:
+        """Count a display of this size, and return whether it is within the limits."""
+        if self._passed_displays >= self.displays or self._passed_display_chars + size > self.display_chars:
+            self.left_displays += 1
+            return False
         self._passed_displays += 1
         self._passed_display_chars += size
-        self._dropped.discard(output.display_id)
         return True
 
     def _text(self, stream: ev.Stream, text: str) -> tuple[Emitted, ...]:

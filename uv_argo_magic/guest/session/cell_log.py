@@ -18,7 +18,7 @@ MOST = 64 << 20  # maximum bytes of one log, and of all logs
 MOST_IN_MEMORY = 4 << 20  # bytes of one log on a full disk
 PIECE = 1 << 20
 LONGEST_KEPT = 1 << 19  # maximum bytes of kept records in one response
-OUTPUT = frozenset(("text", "display", "result", "clear", "uv", "progress", "heartbeat", "snapshot"))
+OUTPUT = frozenset(("text", "display", "result", "traceback", "clear", "uv", "progress", "heartbeat", "snapshot"))
 
 
 class CellLog(Log):

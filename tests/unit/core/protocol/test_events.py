@@ -33,6 +33,7 @@ WHOLE = {
     "text": {"stream": "stderr", "text": "x"},
     "display": {"data": {"text/plain": "x"}, "metadata": {"a": 1}, "display_id": "d", "update": True},
     "result": {"data": {"text/plain": "x"}},
+    "traceback": {"error": {"ename": "E"}, "text": "E\n", "result": True},
     "clear": {"wait": True},
     "value": {"name": "x", "body": "1"},
     "error": {"error": {"ename": "E"}},

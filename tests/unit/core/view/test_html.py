@@ -303,9 +303,10 @@ def test_the_tail_holds_the_last_lines_in_order():
 def test_the_tail_keeps_redraws_on_their_line_and_streams_apart():
     state = play(write(("text", {"stream": "stderr", "text": "\r10%"}), ("text", {"stream": "stderr", "text": "\r20%"}),
                        "out\n", ("text", {"stream": "stdout", "text": "open"}),
+                       ("traceback", {"error": {}, "text": "ValueError\n"}),
                        ("display", {"data": {"image/png": ""}}), ("clear", {"wait": True})))  # fmt: skip
-    assert html.tail(state, 10) == "\r10%\r20%\nout\nopen\n[image/png]\n"
-    assert html.log_html(state, 10) == "20%\nout\nopen\n[image/png]\n"
+    assert html.tail(state, 10) == "\r10%\r20%\nout\nopen\nValueError\n[image/png]\n"
+    assert html.log_html(state, 10) == "20%\nout\nopen\nValueError\n[image/png]\n"
 
 
 def test_very_long_lines_are_shortened_in_the_panel():

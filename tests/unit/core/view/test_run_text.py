@@ -22,6 +22,7 @@ HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "Linux", "pid"
         (ev.Skipped(**RECORD, lines=0, bytes=9), "[9 bytes omitted]"),
         (ev.Skipped(**RECORD, lines=3, bytes=30, path="a/b"), "[3 lines omitted; full output: a/b]"),
         (ev.Lines(text="x"), ""),
+        (ev.Traceback(**RECORD, text="x"), ""),
     ],
 )
 def test_remarks(output, remark):
@@ -37,11 +38,12 @@ def test_the_log_has_the_output_of_uv_then_that_of_the_cell_then_its_error():
         ("display", {"data": {"text/plain": "shown", "text/html": "<b>"}}),
         ("display", {"data": {"image/png": "x"}}),
         ("clear", {}),
+        ("traceback", {"error": {}, "text": "TypeError: no html\n"}),
         ("text", {"stream": "stdout", "text": "half a line"}),
         ("error", {"error": {"ename": "ValueError", "evalue": "no"}}),
         ("exit", {"reason": "error", "code": 1}),
     )
-    expected = "Resolved\nprinted\nwarned\nshown\n[image/png]\nhalf a line\nValueError: no\n"
+    expected = "Resolved\nprinted\nwarned\nshown\n[image/png]\nTypeError: no html\nhalf a line\nValueError: no\n"
     assert run_text.log(play(log)) == expected
 
 

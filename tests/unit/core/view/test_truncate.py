@@ -180,6 +180,13 @@ def test_displays_pass_up_to_a_size():
     assert "1 display omitted" in end[0].text
 
 
+def test_tracebacks_of_values_count_as_displays():
+    error = ev.Traceback(**STAMP, error='"12345678"')
+    now, end = run(OutputTruncator(displays=2), error, display(), error)
+    assert now == [error, display()]
+    assert "1 display omitted" in end[0].text
+
+
 def test_clearing_begins_anew():
     cap = OutputTruncator(head=1, tail=1, displays=1)
     clear = ev.ClearOutput(**STAMP)
