@@ -1,13 +1,9 @@
-"""Texts are plain English: none of these phrases in documentation, messages, docstrings or comments.
-
-`python tests/unit/test_language.py` prints all occurrences.
-"""
+"""Texts are plain English: none of these phrases in documentation, messages, docstrings or comments."""
 
 from __future__ import annotations
 
 import ast
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,10 +216,3 @@ def test_a_phrase_in_a_module_is_not_overlooked(text):
 
 def test_code_alone_has_no_problems():
     assert not may_have_problems("x = y is None")
-
-
-if __name__ == "__main__":
-    for path, found in [(path, document_problems(path)) for path in DOCUMENTS] + [
-        (path, module_problems(path)) for path in MODULES
-    ]:
-        sys.stdout.writelines(f"{relative(path)}, {problem}\n" for problem in found)
