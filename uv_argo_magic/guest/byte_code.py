@@ -8,11 +8,9 @@ Rules:
 
 import importlib.util
 import os
-import py_compile
-import re
 import sys
 
-from . import integrity
+from . import environment, integrity
 
 HEADER = importlib.util.MAGIC_NUMBER + bytes(4) + integrity.TIME.to_bytes(4, "little")
 """How byte code begins that was compiled from a file of a store as it was installed."""
@@ -32,7 +30,7 @@ def add(root, site, digests):
 def keep(root, home):
     """Link the byte code of the environment at `home` into the store, for environments to come."""
     try:
-        for shared, compiled in _pairs(root, os.path.join(home, "site"), integrity.read(home)):
+        for shared, compiled in _pairs(root, os.path.join(home, environment.SITE), integrity.read(home)):
             if not os.path.exists(shared) and _is_of_store(compiled):
                 os.makedirs(os.path.dirname(shared), exist_ok=True)
                 os.link(compiled, shared)
@@ -42,10 +40,12 @@ def keep(root, home):
 
 def compile_all(root, home):
     """Compile the environment at `home` without its tests, for cells that cannot write to it."""
-    import compileall  # only here, as it takes 10 ms
+    import compileall  # only here, as they take 10 ms
+    import py_compile
+    import re
 
     compileall.compile_dir(
-        os.path.join(home, "site"),
+        os.path.join(home, environment.SITE),
         quiet=2,
         rx=re.compile(r"/tests?/"),
         workers=min(integrity.THREADS, os.cpu_count() or 1),
