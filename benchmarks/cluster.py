@@ -126,14 +126,25 @@ def table(found: list[dict[str, float]]) -> str:
     return "\n".join(lines) + "\n" + LIMIT
 
 
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """The options of a benchmark on a cluster."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as on %%%%argo's line")
+    parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
+    return parser
+
+
+def settings_of(wanted: argparse.Namespace) -> Settings:
+    """The settings that `--set` gives."""
+    return replace(Settings(), **dict(keys.parse_assignments(wanted.set)))
+
+
 def main() -> int:
     """Measure, print, and store on request."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as on %%%%argo's line")
+    parser = parser_of(__doc__)
     parser.add_argument("--cells", type=int, default=15)
-    parser.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
     wanted = parser.parse_args()
-    settings = replace(Settings(), **dict(keys.parse_assignments(wanted.set)))
+    settings = settings_of(wanted)
     measure(settings)  # imports, connections and the guest's image layers are no part of a cell
     text = table([measure(settings) for _ in range(wanted.cells)])
     sys.stdout.write(text)

@@ -9,7 +9,6 @@ Interleaved rounds in one run; the lock of a contestant is made before.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import replace
@@ -21,13 +20,14 @@ import page
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.requirements import parser
-from uv_argo_magic.core.spec import settings_parser
-from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
+from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from uv_argo_magic.core.spec.run_spec import Settings
 
 PACKAGES = "numpy pandas"
 PLAIN = "without packages, without a volume"
@@ -81,12 +81,10 @@ def text_of(medians: dict[str, float], rounds: int) -> str:
 
 def main() -> int:
     """Measure, print, and store on request."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as on %%%%argo's line")
+    options = cluster.parser_of(__doc__)
     options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--write", action="store_true", help="store the table in docs/speed.md")
     wanted = options.parse_args()
-    settings = replace(Settings(), **dict(settings_parser.parse_assignments(wanted.set)))
+    settings = cluster.settings_of(wanted)
     if not settings.store:
         options.error("--set store=claim/NAME is missing")
     text = text_of(cells.rounds(contestants(settings), wanted.rounds), wanted.rounds)
