@@ -22,7 +22,7 @@ from support import real_argo
 from support.argo_rest import ArgoRest
 from support.argo_server import ArgoServer
 from support.index_server import IndexServer
-from support.session_notebook import Notebook, end_all, forget_connections, result
+from support.session_notebook import Notebook, end_all, forget_connections, result, run_past_max_age
 from support.waiting import gated, until, until_printed
 
 from uv_argo_magic.backends import base
@@ -228,17 +228,7 @@ def test_a_session_that_gets_a_gpu_when_it_restarts_ends_sooner(server, notebook
 
 
 def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(notebook, tmp_path, monkeypatch):
-    events = []
-    monkeypatch.setattr(workers, "show_end", events.append)
-    run = notebook.begin(gated(tmp_path / "go"), "-s --set max_age=1")
-    until_printed(run, "begun")
-    started = workers.ask(notebook.entry(), "status")["status"]["started"]
-    until(lambda: time.time() > started + 1)
-    (tmp_path / "go").touch()
-    assert run.wait(60).outcome == "Succeeded"
-    until(lambda: len(events) == 2)
-    warnings = [(event["event"], event["setting"], event["run"]) for event in events]
-    assert warnings == [("ending", "max_age", run.id), ("ended", "max_age", run.id)]
+    run_past_max_age(notebook, tmp_path / "go", monkeypatch)
     with pytest.raises(SessionLost, match="it reached its max_age of 1 s"):
         run_until_lost(notebook)
 

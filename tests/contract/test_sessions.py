@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.index_server import IndexServer
-from support.session_notebook import Notebook, end_all, forget_connections, result
+from support.session_notebook import Notebook, end_all, forget_connections, result, run_past_max_age
 from support.waiting import gated, until, until_printed
 
 from uv_argo_magic.errors import CellFailed, ResolutionError, SessionBusy, SessionLost, SpecError
@@ -282,17 +282,7 @@ def test_a_later_cell_can_change_how_long_the_session_lives(notebook):
 
 
 def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(notebook, tmp_path, monkeypatch):
-    events = []
-    monkeypatch.setattr(workers, "show_end", events.append)
-    run = notebook.begin(gated(tmp_path / "go"), "-s --set max_age=1")
-    until_printed(run, "begun")
-    started = workers.ask(notebook.entry(), "status")["status"]["started"]
-    until(lambda: time.time() > started + 1)
-    (tmp_path / "go").touch()
-    assert run.wait(60).outcome == "Succeeded"
-    until(lambda: len(events) == 2)
-    warnings = [(event["event"], event["setting"], event["run"]) for event in events]
-    assert warnings == [("ending", "max_age", run.id), ("ended", "max_age", run.id)]
+    run_past_max_age(notebook, tmp_path / "go", monkeypatch)
     with pytest.raises(SessionLost, match="it reached its max_age of 1 s"):
         notebook.run("1")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from support.waiting import gated, until, until_printed
 from uv_argo_magic.core.commands.table import read_cell, run_options
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.engine.context import CellContext
@@ -17,6 +19,8 @@ from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from uv_argo_magic.engine.run import Run
 
@@ -69,6 +73,21 @@ class Notebook(QuietFrontEnd):
         found = Registry.of_this_user().find(self.entry_key(name))
         assert found is not None
         return found
+
+
+def run_past_max_age(notebook: Notebook, gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a cell beyond the session's `max_age`: a warning and then the end must follow it."""
+    events: list[dict[str, str]] = []
+    monkeypatch.setattr(workers, "show_end", events.append)
+    run = notebook.begin(gated(gate), "-s --set max_age=1")
+    until_printed(run, "begun")
+    started = workers.ask(notebook.entry(), "status")["status"]["started"]
+    until(lambda: time.time() > started + 1)
+    gate.touch()
+    assert run.wait(60).outcome == "Succeeded"
+    until(lambda: len(events) == 2)
+    warnings = [(event["event"], event["setting"], event["run"]) for event in events]
+    assert warnings == [("ending", "max_age", run.id), ("ended", "max_age", run.id)]
 
 
 def forget_connections() -> None:
