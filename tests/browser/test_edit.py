@@ -161,6 +161,7 @@ def test_as_text_and_the_line_to_copy(edited):
     one.wait_for_status("Resolved")
     one.press("Text")
     area = one.page.get_by_label("Requirements file")
+    area.click()  # waits until it is shown; a key for a hidden field is lost
     area.press("Control+End")
     one.page.keyboard.insert_text("beta = 2\n")  # at once: a pause after "be" would have that saved
     one.wait_for_status("Problem")

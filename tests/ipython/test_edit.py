@@ -116,6 +116,14 @@ def test_what_is_added_is_saved_at_once_and_checked(opened):
     assert "%%argo --deps &quot;alpha beta&gt;=1&quot;" in one.w._copy.value
 
 
+def test_the_field_is_empty_before_the_chip_is_shown(opened):
+    one = opened()
+    at_chips = []
+    one.w._chips.observe(lambda _: at_chips.append(one.w._add.value), "children")
+    one.w._add.value = "alpha"
+    assert at_chips == [""]
+
+
 def test_what_cannot_be_read_stays_to_be_corrected(opened):
     one = opened("alpha\n")
     one.w._add.value = "pip install beta"

@@ -142,9 +142,16 @@ class Editor:
 
     # Called by the widgets.
 
-    def add(self, typed: str) -> bool:
-        """Add typed requirements; return whether they are valid."""
-        return self._change(lambda text: edits.add(text, typed, self._path.name))
+    def add(self, typed: str) -> None:
+        """Add typed requirements; an invalid text stays in the field, so that the user can correct it."""
+
+        def make(text: str) -> str:
+            changed = edits.add(text, typed, self._path.name)
+            # Before the new chip is shown: a user who sees it types the next requirement, which must not be cleared.
+            self._widgets.clear_field()
+            return changed
+
+        self._change(make)
 
     def remove(self, item: Requirement) -> None:
         """Remove a requirement."""
@@ -195,7 +202,7 @@ class Editor:
             self._widgets.text_mode = as_text or bool(self._problem)
             self._draw()
 
-    def _change(self, make: Callable[[str], str]) -> bool:
+    def _change(self, make: Callable[[str], str]) -> None:
         with self._state:
             self._commit()
             try:
@@ -203,9 +210,8 @@ class Editor:
             except SpecError as error:
                 self._remark = f"{error.message}. {error.hint}"
                 self._draw()
-                return False
+                return
         self._worker.submit(self._run_check)
-        return True
 
     def _step(self, step: Callable[[edits.Edits], edits.Edits]) -> None:
         with self._state:

@@ -85,9 +85,12 @@ class Widgets:
             act(value)
 
     def _entered(self, typed: str) -> None:
-        # Invalid text stays in the field, so that the user can correct it.
-        if typed.strip() and self._editor.add(typed):
-            self._add.value = ""
+        if typed.strip():
+            self._editor.add(typed)
+
+    def clear_field(self) -> None:
+        """Empty the field for the next requirement."""
+        self._add.value = ""
 
     def draw(self, text: str, items: tuple[Requirement, ...], verdict: CheckResult | None) -> None:
         """Set every widget from the state."""
