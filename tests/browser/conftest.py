@@ -1,4 +1,4 @@
-"""One JupyterLab and one chromium for all browser tests; a new notebook and page for each."""
+"""One JupyterLab and one Chromium for all browser tests; a new notebook and page for each test."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from support import lab as jupyter
 ARTIFACTS = jupyter.ROOT / "test-artifacts"
 
 
-OF_JUPYTER = ("Canceled future", "Cannot read properties of null (reading 'widgets')")
-"""Errors of JupyterLab's own: a request that a restarted kernel will never answer, and, of ipywidgets, a box that is
-removed while the views of its children are still created (a panel whose cell ends at once)."""
+KNOWN_ERRORS = ("Canceled future", "Cannot read properties of null (reading 'widgets')")
+"""Errors in JupyterLab and ipywidgets themselves: a request to a kernel that restarts, and a box that is removed while
+the views of its children are still created (a panel whose cell ends at once)."""
 
 
 def pytest_collection_modifyitems(items):
@@ -32,10 +32,10 @@ def lab(tmp_path_factory):
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
     pytest.importorskip("playwright", reason="playwright is not installed: pip install --group browser")
     if not Path(jupyter.CHROMIUM).exists():
-        pytest.skip(f"there is no {jupyter.CHROMIUM}: apt-get install chromium")
-    made = jupyter.Lab(tmp_path_factory.mktemp("lab") / "lab")
-    yield made
-    made.close()
+        pytest.skip(f"{jupyter.CHROMIUM} not found: apt-get install chromium")
+    server = jupyter.Lab(tmp_path_factory.mktemp("lab") / "lab")
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -43,24 +43,24 @@ def context(lab):
     from playwright.sync_api import sync_playwright
 
     ARTIFACTS.mkdir(exist_ok=True)
-    with sync_playwright() as play, jupyter.browser(play) as made:
-        made.set_default_timeout(60_000)
-        yield made
+    with sync_playwright() as play, jupyter.browser(play) as chromium:
+        chromium.set_default_timeout(60_000)
+        yield chromium
 
 
 @pytest.fixture
 def open_notebook(lab, context, request):
-    """A function that opens a notebook of these cells; the first cell of each loads the extension."""
+    """A function that opens a notebook with these cells, after a first cell that loads the extension."""
     pages, errors = [], []
 
-    def opened(*cells, kernel="python3", run=True):
+    def open_in_new_page(*cells, kernel="python3", run=True):
         page = context.new_page()
         pages.append(page)
         page.on(
             "pageerror",
-            lambda error: None if any(known in str(error) for known in OF_JUPYTER) else errors.append(str(error)),
+            lambda error: None if any(known in str(error) for known in KNOWN_ERRORS) else errors.append(str(error)),
         )
-        # With its module: a notebook's requirements file is there for every notebook of the same name.
+        # Contains the module's name, because notebooks of the same name share a requirements file.
         name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}") + f"-{len(pages)}.ipynb"
         lab.write(name, "%load_ext uv_argo_magic", *cells, kernel=kernel)
         notebook = jupyter.Notebook(lab, page, name)
@@ -70,7 +70,7 @@ def open_notebook(lab, context, request):
             notebook.run(1)
         return notebook
 
-    yield opened
+    yield open_in_new_page
     for page in pages:
         page.close()
     lab.close_sessions()
@@ -79,14 +79,14 @@ def open_notebook(lab, context, request):
 
 @pytest.fixture(scope="session")
 def kernel(lab, tmp_path_factory):
-    """A function that gives the name of a kernel with this release of ipykernel, in an environment of its own.
+    """A function that installs this release of ipykernel in its own environment, and returns the name of the kernel.
 
-    UV_ARGO_TEST_KERNELS names a folder that keeps them (k7.3.0, ...) for the next time.
+    UV_ARGO_TEST_KERNELS is a folder that stores the environments (k7.3.0, ...) for later test runs.
     """
-    kept = os.environ.get("UV_ARGO_TEST_KERNELS")
-    root = Path(kept) if kept else tmp_path_factory.mktemp("kernels")
+    folder = os.environ.get("UV_ARGO_TEST_KERNELS")
+    root = Path(folder) if folder else tmp_path_factory.mktemp("kernels")
 
-    def made(release):
+    def install_kernel(release):
         python = root / f"k{release}" / "bin" / "python"
         if not python.exists():
             uv = [sys.executable, "-m", "uv"]
@@ -105,11 +105,11 @@ def kernel(lab, tmp_path_factory):
                 ],
             )
             for command in commands:
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-                if done.returncode:
+                result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+                if result.returncode:
                     shutil.rmtree(python.parents[1], ignore_errors=True)
-                    pytest.skip(f"ipykernel {release} cannot be installed here: {done.stderr.strip()[-200:]}")
+                    pytest.skip(f"ipykernel {release} cannot be installed here: {result.stderr.strip()[-200:]}")
         lab.kernel(f"k{release}", python)
         return f"k{release}"
 
-    return made
+    return install_kernel

@@ -1,7 +1,7 @@
-"""The product's own sentence in a real JupyterLab: `%%argo --deps "numpy pandas"`, and its pod's life in the panel.
+"""`%%argo --deps "numpy pandas"` on Argo in a real JupyterLab: the panel from Pending to Succeeded or Failed.
 
-Over the tests' API server, and, where UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE name one, over a real Argo. Each
-test leaves pictures in test-artifacts/ to be looked at.
+With the simulated API server, and with a real Argo if UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE are set. Each
+test saves screenshots in test-artifacts/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ for step in range(4):
     print("step", step, flush=True); time.sleep(1)
 pd.DataFrame({"a": np.arange(3)})
 """
-FAILS = """%%argo
+FAILING_CELL = """%%argo
 import os, sys
 print("so far", flush=True)
 open("nowhere.csv")
@@ -34,8 +34,8 @@ open("nowhere.csv")
 @pytest.fixture(
     params=["server", pytest.param("cluster", marks=[pytest.mark.cluster])],
 )
-def place(request, tmp_path):
-    """What the notebook is told of the place: a cell of %config lines."""
+def backend_settings(request, tmp_path):
+    """Settings of the backend."""
     if request.param == "server":
         with ArgoServer(tmp_path) as server:
             server.start_after = 1.5
@@ -51,54 +51,54 @@ def place(request, tmp_path):
 
 
 @pytest.fixture
-def notebook(place, open_notebook):
-    """begin(cell) -> the notebook, with the cell running as its third."""
+def start_cell(backend_settings, open_notebook):
+    """A function that opens a notebook and starts a cell as its third."""
 
-    def begin(cell):
-        settings = {"backend": "argo", **place}
+    def start(cell):
+        settings = {"backend": "argo", **backend_settings}
         lines = "\n".join(f"%config ArgoMagics.{key} = {value!r}" for key, value in settings.items() if value)
-        made = open_notebook(lines, cell)
-        made.ended(1)
-        made.run(2)
-        return made
+        notebook = open_notebook(lines, cell)
+        notebook.ended(1)
+        notebook.run(2)
+        return notebook
 
-    return begin
+    return start
 
 
-def test_pending_installing_running_succeeded(notebook, request):
+def test_panel_shows_each_phase_until_succeeded(start_cell, request):
     name = f"argo-{request.node.callspec.id}"
-    opened = notebook(CELL)
-    page = opened.page
+    notebook = start_cell(CELL)
+    page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-pending")
-    keep(opened, f"{name}-pending", 2)
+    keep(notebook, f"{name}-pending", 2)
     unfold(page, "run")
     page.wait_for_selector(f"{BADGE}.uv-installing, {BADGE}.uv-downloading")
     page.wait_for_selector(".uv-argo .uv-volatile:has-text('installing')")
-    keep(opened, f"{name}-installing", 2)
+    keep(notebook, f"{name}-installing", 2)
     unfold(page, "log")
     page.wait_for_selector("pre.uv-log:has-text('step 1')")
-    assert "numpy==" in page.locator("pre.uv-log").inner_text()  # the pod's log has uv's words too
-    keep(opened, f"{name}-running-log", 2)
+    assert "numpy==" in page.locator("pre.uv-log").inner_text()  # the log contains the output of uv
+    keep(notebook, f"{name}-running-log", 2)
     unfold(page, "packages")
     page.wait_for_selector(".uv-argo :text('pandas')")
-    opened.ended(2)
+    notebook.ended(2)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
-    keep(opened, f"{name}-succeeded", 2)
-    panel, _, stream, result = opened.outputs(2)
+    keep(notebook, f"{name}-succeeded", 2)
+    panel, _, stream, result = notebook.outputs(2)
     assert set(panel["data"]) == {"text/html", "text/plain"}
     assert "".join(stream["text"]) == "".join(f"step {step}\n" for step in range(4))
     assert "<table" in "".join(result["data"]["text/html"])
-    assert "namespace" in opened.cell(2).locator(STATIC).inner_text()
+    assert "namespace" in notebook.cell(2).locator(STATIC).inner_text()
 
 
-def test_a_failure_is_shown_as_in_a_plain_cell(notebook, request):
-    opened = notebook(FAILS)
-    page = opened.page
-    opened.ended(2)
+def test_failure_is_shown_as_in_a_plain_cell(start_cell, request):
+    notebook = start_cell(FAILING_CELL)
+    page = notebook.page
+    notebook.ended(2)
     page.wait_for_selector(f"{STATIC}:has-text('Failed')")
-    shown = opened.cell(2).inner_text()
-    assert "FileNotFoundError" in shown
-    assert "line 4" in shown
-    assert "so far" in shown
-    assert "runs in an empty folder" in shown
-    keep(opened, f"argo-{request.node.callspec.id}-failed", 2)
+    text = notebook.cell(2).inner_text()
+    assert "FileNotFoundError" in text
+    assert "line 4" in text
+    assert "so far" in text
+    assert "runs in an empty folder" in text
+    keep(notebook, f"argo-{request.node.callspec.id}-failed", 2)

@@ -1,4 +1,4 @@
-"""What libraries render in a cell under `%%argo`, looked at in a real JupyterLab."""
+"""Output of libraries in `%%argo` cells, in a real JupyterLab."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ for _ in tqdm(range(30), desc="work"):
 """
 
 
-def test_displays_of_ipython(open_notebook):
+def test_ipython_displays_render(open_notebook):
     notebook = open_notebook(IPYTHON)
     notebook.ended(1)
     page = notebook.page
@@ -67,7 +67,7 @@ def test_displays_of_ipython(open_notebook):
         ("bar", BAR, "progress"),
     ],
 )
-def test_a_library_renders(open_notebook, name, cell, selector):
+def test_library_output_renders(open_notebook, name, cell, selector):
     notebook = open_notebook(cell)
     notebook.ended(1)
     page = notebook.page
@@ -80,5 +80,5 @@ def test_a_library_renders(open_notebook, name, cell, selector):
             assert page.locator("pre:has-text('Working')").count() == 1
         case "bar":
             assert page.locator("progress").get_attribute("value") == "30.0"
-    page.wait_for_timeout(500)  # a plot is drawn after its element is there
+    page.wait_for_timeout(500)  # a plot is drawn after its element is added
     keep(notebook, f"libraries-{name}")

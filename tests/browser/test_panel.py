@@ -1,4 +1,4 @@
-"""The panel in a real JupyterLab: what a person sees while a cell runs, and in the notebook that is left."""
+"""The panel in a real JupyterLab: while a cell runs, and in the saved notebook."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
 SNAPSHOT = ".uv-argo-snapshot"
 
-SHORT = """%%argo
+SHORT_CELL = """%%argo
 for i in range(5):
     print("line", i)
 """
-HELD = """%%argo
+GATED_CELL = """%%argo
 import os, time
 for i in range(5):
     print(f"\\x1b[32mline {i}\\x1b[0m", flush=True); time.sleep(0.1)
 while not os.path.exists(GATE):
     time.sleep(0.05)
 """
-LONG = "%%argo\nprint('so far', flush=True)\nimport time; time.sleep(1000)\n"
-FIGURE = """%%argo
+LONG_CELL = "%%argo\nprint('so far', flush=True)\nimport time; time.sleep(1000)\n"
+FIGURE_CELL = """%%argo
 png = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 display({"image/png": png}, raw=True)
 "six" * 2
@@ -34,11 +34,11 @@ display({"image/png": png}, raw=True)
 
 
 class Gate:
-    """A cell that waits at its end until `open`: what a test does meanwhile may take as long as the machine needs."""
+    """A cell that waits before its end until the test calls `open`."""
 
     def __init__(self, path):
         self.path = path
-        self.cell = HELD.replace("GATE", repr(str(path)))
+        self.cell = GATED_CELL.replace("GATE", repr(str(path)))
 
     def open(self):
         self.path.touch()
@@ -46,12 +46,12 @@ class Gate:
 
 @pytest.fixture
 def gate(tmp_path):
-    closed = Gate(tmp_path / "gate")
-    yield closed
-    closed.open()
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.open()
 
 
-def test_phases_change_and_the_output_comes(open_notebook, gate):
+def test_panel_shows_phases_log_and_output(open_notebook, gate):
     notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
@@ -64,36 +64,36 @@ def test_phases_change_and_the_output_comes(open_notebook, gate):
     page.wait_for_selector("text=Copied")
     assert "line 1" in page.evaluate("navigator.clipboard.readText()")
     keep(notebook, "running-log")
-    assert page.locator(".uv-fold-packages summary").is_hidden()  # there are none
+    assert page.locator(".uv-fold-packages summary").is_hidden()  # since the cell has no packages
     gate.open()
     notebook.ended(1)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     panel, widget, *streams = notebook.outputs(1)
     assert set(panel["data"]) == {"text/html", "text/plain"}
     assert not any(map("".join, widget["data"].values()))
-    assert "".join("".join(one["text"]) for one in streams).count("line ") == 5
+    assert "".join("".join(output["text"]) for output in streams).count("line ") == 5
 
 
-def test_a_figure_and_a_result_appear(open_notebook):
-    notebook = open_notebook(FIGURE)
+def test_figure_and_result_are_shown(open_notebook):
+    notebook = open_notebook(FIGURE_CELL)
     notebook.ended(1)
     notebook.page.wait_for_selector(".jp-RenderedImage img")
-    assert [one["output_type"] for one in notebook.outputs(1)] == ["display_data"] * 3 + ["execute_result"]
+    assert [output["output_type"] for output in notebook.outputs(1)] == ["display_data"] * 3 + ["execute_result"]
     assert notebook.outputs(1)[-1]["data"]["text/plain"] == "'sixsix'"
 
 
-def test_an_exception_stands_on_the_cells_own_lines(open_notebook):
+def test_traceback_shows_lines_of_the_cell(open_notebook):
     notebook = open_notebook("%%argo\ndef f(x):\n    return 1 / x\n\nf(0)\n")
     notebook.page.wait_for_selector(".jp-RenderedText[data-mime-type*='stderr']")
     notebook.page.wait_for_selector(f"{STATIC}:has-text('Failed')")
-    shown = notebook.cell(1).inner_text()
-    assert "ZeroDivisionError" in shown
-    assert "return 1 / x" in shown
-    assert "Cell In[2], line 5" in shown
+    text = notebook.cell(1).inner_text()
+    assert "ZeroDivisionError" in text
+    assert "return 1 / x" in text
+    assert "Cell In[2], line 5" in text
     keep(notebook, "exception")
 
 
-def test_detach_and_go_on_working(open_notebook, gate):
+def test_detached_cell_shows_its_output_while_others_run(open_notebook, gate):
     notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach -o run"), "6 * 7", "run.result(); run.status")
     page = notebook.page
     notebook.ended(1)
@@ -110,7 +110,7 @@ def test_detach_and_go_on_working(open_notebook, gate):
     assert "line " not in notebook.cell(2).inner_text() + notebook.cell(3).locator(".jp-OutputArea").inner_text()
 
 
-def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate):
+def test_detached_panel_survives_a_reload(open_notebook, gate):
     notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach"))
     page = notebook.page
     notebook.ended(1)
@@ -123,33 +123,33 @@ def test_a_detached_runs_panel_stays_after_a_reload(open_notebook, gate):
     keep(notebook, "detached-reloaded")
 
 
-def test_a_reloaded_page_gets_all_output_by_one_click(open_notebook, gate):
+def test_reloaded_page_shows_all_output_after_one_click(open_notebook, gate):
     notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
     notebook.reload()
     page.locator(".uv-run").wait_for()
-    again = page.get_by_role("button", name="Show it here")
-    again.wait_for()
+    button = page.get_by_role("button", name="Show it here")
+    button.wait_for()
     keep(notebook, "reloaded")
-    again.click()
+    button.click()
     page.wait_for_selector("text=Showing the run")
     gate.open()
     notebook.ended(1)
     assert "Succeeded" in notebook.cell(1).inner_text()
-    text = "".join("".join(one.get("text", "")) for one in notebook.outputs(1))
+    text = "".join("".join(output.get("text", "")) for output in notebook.outputs(1))
     assert text.count("line ") == 5
 
 
-SILENT = """import ipywidgets
+NO_WIDGET_CONTROL = """import ipywidgets
 manager = get_ipython().kernel.comm_manager
 manager.register_target("jupyter.widget.control", lambda comm, message: None)
 """
-"""The page gets no answer in four seconds, as from a slow kernel."""
+"""The kernel does not respond to the page's request, like a slow kernel."""
 
 
-def test_a_page_that_gets_the_widgets_too_late_asks_for_each(open_notebook, gate):
-    notebook = open_notebook(gate.cell, SILENT, run=False)
+def test_page_without_widget_states_requests_each_widget(open_notebook, gate):
+    notebook = open_notebook(gate.cell, NO_WIDGET_CONTROL, run=False)
     notebook.run_through(2)
     notebook.run(1)
     notebook.page.wait_for_selector(f"{BADGE}.uv-running")
@@ -157,46 +157,46 @@ def test_a_page_that_gets_the_widgets_too_late_asks_for_each(open_notebook, gate
     notebook.page.get_by_role("button", name="Show it here").wait_for()
 
 
-OFFERED = """()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.anyMessage.connect((_,{msg})=>{
-if(JSON.stringify(msg.content).includes('Show it here'))window.offered=true})"""
+WATCH_FOR_OFFER = """()=>{const kernel=window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+kernel.anyMessage.connect((_,{msg})=>{if(JSON.stringify(msg.content).includes('Show it here'))window.offered=true})}"""
 
 
-def test_a_page_that_is_slow_to_make_its_widgets_misses_nothing(open_notebook, gate):
+def test_page_with_slow_widget_code_misses_no_update(open_notebook, gate):
     notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
     held = []
 
-    def hold_the_widgets(route):
+    def hold_widget_code(route):
         text = route.fetch().text()
         held.append((route, text)) if "HTMLModel" in text else route.fulfill(body=text, content_type="text/javascript")
 
-    page.route("**/jupyterlab-manager/static/*.js*", hold_the_widgets)
+    page.route("**/jupyterlab-manager/static/*.js*", hold_widget_code)
     notebook.reload()
     until(lambda: page.wait_for_timeout(50) or held, "the page does not load its widgets")
-    page.evaluate(OFFERED)
+    page.evaluate(WATCH_FOR_OFFER)
     page.wait_for_function("window.offered")
     ((route, text),) = held
     route.fulfill(body=text, content_type="text/javascript")
     page.get_by_role("button", name="Show it here").wait_for()
 
 
-def test_after_a_restart_the_panel_says_how_to_go_on(open_notebook, gate):
+def test_panel_shows_how_to_continue_after_a_kernel_restart(open_notebook, gate):
     notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
     assert page.locator(SNAPSHOT).is_hidden()
     page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.locator(SNAPSHOT).wait_for()
-    shown = page.locator(SNAPSHOT).inner_text()
-    assert "Running" in shown
-    assert "%argo attach" in shown
-    assert not [one for one in page.locator(".jupyter-widgets-disconnected").all() if one.is_visible()]
+    text = page.locator(SNAPSHOT).inner_text()
+    assert "Running" in text
+    assert "%argo attach" in text
+    assert not [widget for widget in page.locator(".jupyter-widgets-disconnected").all() if widget.is_visible()]
     keep(notebook, "kernel-restarted")
 
 
-def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(open_notebook, lab, context):
-    notebook = open_notebook(SHORT)
+def test_saved_panel_renders_untrusted_without_its_kernel(open_notebook, lab, context):
+    notebook = open_notebook(SHORT_CELL)
     notebook.ended(1)
     notebook.page.wait_for_selector(STATIC)
     notebook.command("docmanager:save")
@@ -205,11 +205,11 @@ def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(ope
     stored = path.read_text(encoding="utf-8")
     assert "widget-view" not in stored
     assert "widgets" not in json.loads(stored)["metadata"]
-    # As somebody else's: without the kernel that made it, and with nothing that would make its outputs trusted.
-    other = nbformat.from_dict(json.loads(stored))
-    other.metadata["kernelspec"] = {"name": "gone", "display_name": "gone", "language": "python"}
-    other.cells[1].outputs[0].data["text/plain"] += " (a copy)"
-    nbformat.write(other, lab.notebooks / "copy.ipynb")
+    # Like another user's notebook: with an unknown kernel, and with changed outputs, which are not trusted.
+    document = nbformat.from_dict(json.loads(stored))
+    document.metadata["kernelspec"] = {"name": "gone", "display_name": "gone", "language": "python"}
+    document.cells[1].outputs[0].data["text/plain"] += " (a copy)"
+    nbformat.write(document, lab.notebooks / "copy.ipynb")
     page = context.new_page()
     try:
         copy = jupyter.Notebook(lab, page, "copy.ipynb", kernel=False)
@@ -219,7 +219,7 @@ def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(ope
         assert "running" not in copy.cell(1).inner_text()
         while "running" not in copy.cell(1).inner_text():  # JupyterLab may render the output again after a click
             line.click()
-            page.wait_for_timeout(1000)  # else a slow page is clicked again before it has unfolded, and folds
+            page.wait_for_timeout(1000)  # a second click on a slow page would fold the panel again
         assert "model not found" not in page.content()
         assert "Loading widget" not in page.content()
         keep(copy, "reopened-untrusted")
@@ -227,7 +227,7 @@ def test_the_saved_notebook_shows_the_panel_without_its_kernel_and_untrusted(ope
         page.close()
 
 
-FLOOD = """%%argo
+FLOOD_CELL = """%%argo
 import os, time
 for i in range(100):
     while i and not os.path.exists(GATE):
@@ -235,14 +235,14 @@ for i in range(100):
     print("\\n".join(f"\\x1b[3{i % 7}mline {i * 1000 + k} {'x' * 20}\\x1b[0m" for k in range(1000)), flush=True)
     time.sleep(0.03)
 """
-PROBE = """()=>{window.gaps=[];let last=performance.now();
+MEASURE_FRAMES = """()=>{window.gaps=[];let last=performance.now();
 const step=t=>{window.gaps.push(t-last);last=t;requestAnimationFrame(step)};requestAnimationFrame(step)}"""
 
 
-def test_a_hundred_thousand_lines(open_notebook, gate):
-    notebook = open_notebook(FLOOD.replace("GATE", repr(str(gate.path))), run=False)
+def test_log_with_100_000_lines_is_truncated(open_notebook, gate):
+    notebook = open_notebook(FLOOD_CELL.replace("GATE", repr(str(gate.path))), run=False)
     page = notebook.page
-    page.evaluate(PROBE)
+    page.evaluate(MEASURE_FRAMES)
     notebook.run(1)
     page.wait_for_selector(BADGE)
     unfold(page, "run")
@@ -287,30 +287,30 @@ def test_hostile_text_stays_text(open_notebook, gate):
     assert page.locator(f"{STATIC} img, {STATIC} script").count() == 0
 
 
-def pressed(page, key, selector, *, back=False):
+def focus_and_press(page, key, selector, *, back=False):
     """Press Tab until the element has the focus, then the key."""
     focus(page, selector, back=back)
     page.keyboard.press(key)
 
 
-def test_by_the_keyboard_alone(open_notebook):
-    notebook = open_notebook(LONG)
+def test_panel_is_usable_by_keyboard(open_notebook):
+    notebook = open_notebook(LONG_CELL)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
     notebook.cell(1).click(position={"x": 30, "y": 5})
     page.keyboard.press("Escape")
-    pressed(page, "Enter", ".uv-fold-run summary")
-    pressed(page, "Space", ".uv-fold-log summary")
+    focus_and_press(page, "Enter", ".uv-fold-run summary")
+    focus_and_press(page, "Space", ".uv-fold-log summary")
     page.wait_for_selector("pre.uv-log:has-text('so far')")
     keep(notebook, "keyboard-focus")
-    pressed(page, "Enter", ".uv-argo .uv-stop", back=True)
+    focus_and_press(page, "Enter", ".uv-argo .uv-stop", back=True)
     page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
     assert "so far" in notebook.cell(1).inner_text()
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_both_themes_narrow_and_enlarged(open_notebook, theme):
-    notebook = open_notebook(LONG)
+def test_panel_fits_and_is_legible_in_both_themes(open_notebook, theme):
+    notebook = open_notebook(LONG_CELL)
     page = notebook.page
     notebook.theme(theme)
     page.wait_for_selector(f"{BADGE}.uv-running")

@@ -1,4 +1,4 @@
-"""A session in a pod of the tests' API server in a real JupyterLab, from its first cell to the end of the session."""
+"""A session in a pod, in a real JupyterLab with the simulated API server: from its first cell to its end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CELLS = (
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_a_session_in_a_pod_goes_on_and_says_when_it_ends(open_notebook, tmp_path, theme):
+def test_pod_session_continues_and_announces_its_end(open_notebook, tmp_path, theme):
     with ArgoServer(tmp_path) as server:
-        goes_on(open_notebook, server, theme)
+        check_pod_session(open_notebook, server, theme)
 
 
-def goes_on(open_notebook, server, theme):
+def check_pod_session(open_notebook, server, theme):
     settings = {"backend": "argo", "kubeconfig": str(server.kubeconfig), "images": f"{HERE}=none"}
     lines = "\n".join(f"%config ArgoMagics.{key} = {value!r}" for key, value in settings.items())
     notebook = open_notebook(lines, *CELLS)
@@ -62,20 +62,20 @@ def goes_on(open_notebook, server, theme):
     keep(notebook, f"pod-session-rejoined-{theme.lower()}", 6)
 
     notebook.run_through(7)
-    shown = notebook.cell(7).locator(".jp-OutputArea")
-    note = shown.locator(":text('Session main ends at')").last
-    note.wait_for()
+    output = notebook.cell(7).locator(".jp-OutputArea")
+    end_note = output.locator(":text('Session main ends at')").last
+    end_note.wait_for()
     assert "'the last'" in notebook.text(7)
     keep(notebook, f"pod-session-ending-{theme.lower()}", 7)
-    shown.locator(":text('Session main ended at')").last.wait_for()
-    assert note.count() == 0
+    output.locator(":text('Session main ended at')").last.wait_for()
+    assert end_note.count() == 0
     keep(notebook, f"pod-session-ended-{theme.lower()}", 7)
     notebook.run_through(8)
     assert "the session main has ended: idle for 10 s. Lost: " in notebook.text(8)
     assert "%argo restart main starts it again" in notebook.text(8)
     keep(notebook, f"pod-session-lost-{theme.lower()}", 8)
 
-    # One slim line, which can be read in this theme.
+    # The panel is one line that is legible in this theme.
     assert all(notebook.cell(number).locator(LINE).count() == 1 for number in range(3, 7))
     fits(page, LINE, "*")
     assert min(contrasts(page, LINE, "summary").values()) >= 4.5

@@ -1,4 +1,4 @@
-"""A session in a real JupyterLab: four cells, an interrupt, an error, a restart of the kernel, and the fifth cell."""
+"""A session in a real JupyterLab: an interrupt, an error, and a restart of the kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CELLS = (
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_a_session_goes_on(open_notebook, theme):
+def test_session_continues_after_interrupt_error_and_restart(open_notebook, theme):
     notebook = open_notebook(*CELLS)
     page = notebook.page
     notebook.theme(f"JupyterLab {theme}")
@@ -30,9 +30,9 @@ def test_a_session_goes_on(open_notebook, theme):
     assert "KeyboardInterrupt" in notebook.text(2)
 
     notebook.run_through(3)
-    shown = notebook.text(3)
-    assert "ZeroDivisionError" in shown
-    assert "return numbers[-1] / by" in shown
+    text = notebook.text(3)
+    assert "ZeroDivisionError" in text
+    assert "return numbers[-1] / by" in text
     notebook.run_through(4)
     assert "11" in notebook.text(4)
     keep(notebook, f"session-{theme.lower()}", 3)
@@ -42,12 +42,12 @@ def test_a_session_goes_on(open_notebook, theme):
     page.wait_for_function(KERNEL_IDLE)
     notebook.run_through(0)
     notebook.run_through(5)
-    after = notebook.text(5)
-    assert "Rejoined session main" in after
-    assert "99" in after
+    text = notebook.text(5)
+    assert "Rejoined session main" in text
+    assert "99" in text
     keep(notebook, f"session-rejoined-{theme.lower()}", 5)
 
-    # One slim line, which can be read in this theme.
+    # The panel is one line that is legible in this theme.
     assert all(notebook.cell(number).locator(LINE).count() == 1 for number in range(2, 6))
     fits(page, LINE, "*")
     assert min(contrasts(page, LINE, "summary").values()) >= 4.5

@@ -1,4 +1,4 @@
-"""Stopping in a real JupyterLab, with three releases of ipykernel: nothing keeps running."""
+"""Stopping a cell in a real JupyterLab, with several releases of ipykernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uv_argo_magic._os import process_id
 
 BADGE = ".uv-argo .uv-badge.uv-running"
 STATIC = ".uv-argo-static"
-LONG = """%%argo
+LONG_CELL = """%%argo
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
 print("pids", os.getpid(), child.pid, flush=True)
@@ -18,23 +18,23 @@ time.sleep(300)
 """
 
 
-def pids(notebook):
-    """The process ids that the cell printed."""
+def printed_pids(notebook):
+    """The process IDs that the cell printed."""
     notebook.page.wait_for_function(
         "()=>/pids \\d+ \\d+/.test(document.querySelectorAll('.jp-Notebook .jp-Cell')[1]"
         ".querySelector('.jp-OutputArea').textContent)"
     )
-    text = "".join("".join(one.get("text", "")) for one in notebook.outputs(1))
+    text = "".join("".join(output.get("text", "")) for output in notebook.outputs(1))
     return [int(word) for word in text.split("pids ")[1].split("\n")[0].split()]
 
 
 @pytest.mark.parametrize("release", KERNELS)
 @pytest.mark.parametrize("how", ["button", "interrupt", "button after a reload"])
-def test_stop(open_notebook, kernel, release, how):
-    notebook = open_notebook(LONG, kernel=kernel(release))
+def test_stop_terminates_all_processes_of_the_cell(open_notebook, kernel, release, how):
+    notebook = open_notebook(LONG_CELL, kernel=kernel(release))
     page = notebook.page
     page.wait_for_selector(BADGE)
-    running = pids(notebook)
+    running = printed_pids(notebook)
     if how == "button after a reload":
         notebook.reload()
     if how.startswith("button"):
@@ -42,9 +42,9 @@ def test_stop(open_notebook, kernel, release, how):
     else:
         notebook.command("notebook:interrupt-kernel")
     page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
-    if how != "button after a reload":  # that page does not know that the cell ran
+    if how != "button after a reload":  # a reloaded page does not show that the cell has ended
         notebook.ended(1)
-    shown = notebook.cell(1).inner_text()
-    assert "pids" in shown
-    assert ("KeyboardInterrupt" if how == "interrupt" else "Stopped") in shown
+    text = notebook.cell(1).inner_text()
+    assert "pids" in text
+    assert ("KeyboardInterrupt" if how == "interrupt" else "Stopped") in text
     until(lambda: not any(map(process_id.mark, running)))

@@ -1,4 +1,4 @@
-"""A shell of IPython for each test, in this process, with the extension loaded and nothing of the user's own."""
+"""An IPython shell for each test, in this process, with the extension loaded and without the user's settings."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ def shell(tmp_path, monkeypatch):
     config = Config()
     config.HistoryManager.enabled = False
     InteractiveShell.clear_instance()
-    made = InteractiveShell.instance(config=config)
-    made.run_line_magic("load_ext", "uv_argo_magic")
-    yield made
-    made.atexit_operations()
-    atexit.unregister(made.atexit_operations)
+    instance = InteractiveShell.instance(config=config)
+    instance.run_line_magic("load_ext", "uv_argo_magic")
+    yield instance
+    instance.atexit_operations()
+    atexit.unregister(instance.atexit_operations)
     InteractiveShell.clear_instance()
 
 
 @pytest.fixture
 def index(monkeypatch, tmp_path):
-    """A package index of this test's own, and an empty uv cache: alpha needs beta."""
-    with IndexServer() as serving:
+    """A package index where alpha depends on beta, and an empty uv cache."""
+    with IndexServer() as server:
         for name, value in {
-            "UV_DEFAULT_INDEX": serving.url,
+            "UV_DEFAULT_INDEX": server.url,
             "UV_CACHE_DIR": str(tmp_path / "uv"),
             "UV_HTTP_RETRIES": "0",
             "UV_ARGO_BACKEND": "local",
         }.items():
             monkeypatch.setenv(name, value)
-        serving.add("alpha", "1.0", requires=["beta"])
-        serving.add("beta", "1.0")
-        yield serving
+        server.add("alpha", "1.0", requires=["beta"])
+        server.add("beta", "1.0")
+        yield server

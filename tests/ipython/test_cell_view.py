@@ -1,4 +1,4 @@
-"""The panel before there is a run: shown, stopped, interrupted, and left behind where no run follows."""
+"""The panel before a run starts: shown, stopped, interrupted, and closed if no run follows."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PREPARED = SimpleNamespace(
 
 
 class Run(SimpleNamespace):
-    """A run; other than of a SimpleNamespace, there are weak references to it."""
+    """A run that supports weak references, which a SimpleNamespace does not."""
 
 
-class Sent:
-    """A session that keeps what a cell would show."""
+class RecordingSession:
+    """A session that records the messages of a cell."""
 
     def __init__(self):
         self.plain = []
@@ -39,70 +39,70 @@ class Sent:
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """What a notebook's cell shows, as its text/plain."""
-    plain = []
+def displays(monkeypatch):
+    """The text/plain of each display of a cell."""
+    displays = []
     monkeypatch.setattr(cell_view, "FIRST", 0.0)
     monkeypatch.setattr(
         "uv_argo_magic.renderers.cell_output.OutputSink.publish",
-        lambda _, data, metadata, **more: plain.append(data.get("text/plain")),
+        lambda _, data, metadata, **more: displays.append(data.get("text/plain")),
     )
-    return plain
+    return displays
 
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """A shell of a notebook without a kernel that could be listened to."""
-    publisher = SimpleNamespace(session=Sent(), pub_socket=object())
+    """The shell of a notebook whose kernel does not allow reading its messages."""
+    publisher = SimpleNamespace(session=RecordingSession(), pub_socket=object())
     request = {"content": {"allow_stdin": True, "code": "%%argo"}, "header": {"msg_id": "m", "session": "s"}}
     return SimpleNamespace(
         kernel=object(), display_pub=publisher, get_parent=lambda: request, custom_exceptions=(Exception,)
     )
 
 
-def wait(cancelled):
+def wait_until_cancelled(cancelled):
     assert cancelled.wait(60)
     raise Cancelled("Cancelled.")
 
 
 def stop_button(view):
-    (panel,) = [one for one in view._views if isinstance(one, WidgetPanel)]
+    (panel,) = [renderer for renderer in view._views if isinstance(renderer, WidgetPanel)]
     return panel._live and panel._live._button
 
 
-def test_the_panel_shows_while_packages_are_resolved_and_goes_on_with_the_run(notebook, shown):
+def test_panel_is_shown_from_resolution_to_the_end(notebook, displays):
     view = CellView(notebook, Settings(), "r1", is_detached=False)
-    visible = threading.Event()
+    is_visible = threading.Event()
 
-    def work(_):
-        assert visible.wait(60)
+    def resolve(_):
+        assert is_visible.wait(60)
         return PREPARED
 
-    threading.Thread(target=lambda: (until(lambda: "argo Pending" in shown), visible.set())).start()
-    assert view.prepare(work) is PREPARED
-    assert shown == ["argo Pending", ""]
+    threading.Thread(target=lambda: (until(lambda: "argo Pending" in displays), is_visible.set())).start()
+    assert view.prepare(resolve) is PREPARED
+    assert displays == ["argo Pending", ""]
     state = fold([ev.Preparing(t=1.0), ev.Submitted(name="n", location="", t=2.0)], RunState(run="r1"))
-    ended = fold([ev.Exited(boot="b", n=1, t=5.0, reason="ok")], state)
-    run = Run(id="r1", name="n", state=ended, lock=lambda: PREPARED.resolution, follow=lambda *views, **_: [
-        one.update(ended) for one in views
+    ended_state = fold([ev.Exited(boot="b", n=1, t=5.0, reason="ok")], state)
+    run = Run(id="r1", name="n", state=ended_state, lock=lambda: PREPARED.resolution, follow=lambda *renderers, **_: [
+        renderer.update(ended_state) for renderer in renderers
     ])  # fmt: skip
     assert view.follow(run, PREPARED)
-    assert shown == ["argo Pending", "", "argo Succeeded", ""]
+    assert displays == ["argo Pending", "", "argo Succeeded", ""]
     view.abandon()
-    assert len(shown) == 4
+    assert len(displays) == 4
 
 
-def test_stop_ends_the_work(notebook, shown):
+def test_stop_button_cancels_resolution(notebook, displays):
     view = CellView(notebook, Settings(), "r1", is_detached=False)
     threading.Thread(target=lambda: (until(lambda: stop_button(view)), stop_button(view).click())).start()
     with pytest.raises(Stopped, match="stopped by the Stop button"):
-        view.prepare(wait)
-    assert shown[-2:] == ["argo Stopped", ""]
+        view.prepare(wait_until_cancelled)
+    assert displays[-2:] == ["argo Stopped", ""]
     view.abandon()
-    assert shown[-2:] == ["argo Stopped", ""]
+    assert displays[-2:] == ["argo Stopped", ""]
 
 
-def test_an_interrupt_ends_the_work(notebook, shown, monkeypatch):
+def test_interrupt_cancels_resolution(notebook, displays, monkeypatch):
     view = CellView(notebook, Settings(), "r1", is_detached=False)
 
     def interrupt(*_):
@@ -111,39 +111,39 @@ def test_an_interrupt_ends_the_work(notebook, shown, monkeypatch):
     monkeypatch.setattr(view, "_show", interrupt)
     view._is_shown = False
     with pytest.raises(KeyboardInterrupt, match="stopped by an interrupt"):
-        view.prepare(wait)
-    assert shown == []
+        view.prepare(wait_until_cancelled)
+    assert displays == []
 
 
-def test_a_resolution_that_fails_leaves_a_panel_that_says_so(notebook, shown):
+def test_failed_resolution_is_shown_in_the_panel(notebook, displays):
     view = CellView(notebook, Settings(), "r1", is_detached=False)
 
-    def work(_):
-        until(lambda: shown)
+    def fail(_):
+        until(lambda: displays)
         raise ResolutionError("No versions fit.")
 
     with pytest.raises(ResolutionError):
-        view.prepare(work)
+        view.prepare(fail)
     view.abandon()
-    assert shown[-2:] == ["argo NotStarted", ""]
+    assert displays[-2:] == ["argo NotStarted", ""]
 
 
-def test_where_nothing_is_live_the_work_is_done_at_once(shown):
+def test_without_a_live_panel_resolution_runs_directly(displays):
     view = CellView(SimpleNamespace(), Settings(panel="none"), "r1", is_detached=True)
     assert view.prepare(lambda _: PREPARED) is PREPARED
     assert not view.is_detached
     view.abandon()
-    assert shown == []
+    assert displays == []
 
 
-def test_a_request_that_came_before_the_run_gets_it(notebook, shown):
+def test_request_during_resolution_takes_over_the_run(notebook, displays):
     view = CellView(notebook, Settings(), "r1", is_detached=False)
     request = view._request | {"metadata": {"cellId": "c"}}
     view._request = request
-    again = SimpleNamespace(
+    repeated = SimpleNamespace(
         id="m2", session="other", metadata={"cellId": "c"}, content={"code": request["content"]["code"]}
     )
-    view._take_note(again, 0)
+    view._take_note(repeated, 0)
     assert not view._left.is_set()
     run = Run(id="r1", name="n", state=RunState(run="r1"), lock=lambda: None, follow=lambda *_, **__: None)
     assert not view.follow(run, PREPARED)

@@ -1,4 +1,4 @@
-"""notebook/completion.py, through IPython's own doors: readline's `complete` and the kernel's `completions`."""
+"""notebook/completion.py, through both interfaces of IPython: `complete` for readline, `completions` for kernels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LINES = [
 
 
 @pytest.fixture
-def typing(shell, tmp_path, monkeypatch):
+def completion_shell(shell, tmp_path, monkeypatch):
     monkeypatch.setattr("uv_argo_magic.notebook.completion.base.names", lambda: ("local",))
     shell.user_ns.update(alpha=1, alpine=2, _hidden=3, alpaca=print)
     package = Package(name="zodiac-from-history", version="1", sha256="a" * 64)
@@ -63,49 +63,51 @@ def typing(shell, tmp_path, monkeypatch):
     return shell
 
 
-def by_kernel(shell, text, cursor):
-    """What ipykernel's complete_request does: each completion as the whole text it would make."""
+def kernel_completions(shell, text, cursor):
+    """Complete like ipykernel: the completions, and the texts that they result in."""
     with provisionalcompleter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = list(shell.Completer.completions(text, cursor))
-    return {one.text for one in found}, {text[: one.start] + one.text + text[one.end :] for one in found}
+        completions = list(shell.Completer.completions(text, cursor))
+    return {completion.text for completion in completions}, {
+        text[: completion.start] + completion.text + text[completion.end :] for completion in completions
+    }
 
 
 @pytest.mark.parametrize("jedi", [False, True])
 @each(("line", "expected"), LINES)
-def test_by_kernel(typing, line, expected, jedi):
-    typing.Completer.use_jedi = jedi
-    offered, made = by_kernel(typing, line, len(line))
-    assert offered == expected
-    assert all(text.startswith(line) for text in made)
+def test_kernel_completes(completion_shell, line, expected, jedi):
+    completion_shell.Completer.use_jedi = jedi
+    completions, completed = kernel_completions(completion_shell, line, len(line))
+    assert completions == expected
+    assert all(text.startswith(line) for text in completed)
 
 
 @each(("line", "expected"), LINES)
-def test_by_readline(typing, line, expected):
-    typing.Completer.use_jedi = False
+def test_readline_completes(completion_shell, line, expected):
+    completion_shell.Completer.use_jedi = False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PendingDeprecationWarning)
-        _, offered = typing.complete(None, line, len(line))
-    assert set(offered) == expected
+        _, completions = completion_shell.complete(None, line, len(line))
+    assert set(completions) == expected
 
 
-def test_names_that_the_cell_assigns_can_be_pulled(typing):
+def test_pull_completes_names_assigned_in_the_cell(completion_shell):
     text = "%%argo --pull tot\nimport x\ntotal = 1\ntotals: int = 2\ndef totally(): ...\ntot == 3\n"
-    offered, _ = by_kernel(typing, text, len("%%argo --pull tot"))
-    assert offered == {"total", "totals"}
+    completions, _ = kernel_completions(completion_shell, text, len("%%argo --pull tot"))
+    assert completions == {"total", "totals"}
     body = "import x\nfor row, col in z:\n    a, *b = q\nwith f() as g: c: int = 2\ndef fn(p):\n    inner = 1\n"
     text = f"%%argo --pull \n{body}[n for n in z]\n(w := 1)"
-    offered, _ = by_kernel(typing, text, len("%%argo --pull "))
-    assert {"row", "col", "a", "b", "g", "c", "w"} == {name for name in offered if not name.startswith("--")}
+    completions, _ = kernel_completions(completion_shell, text, len("%%argo --pull "))
+    assert {"row", "col", "a", "b", "g", "c", "w"} == {name for name in completions if not name.startswith("--")}
 
 
-def test_the_cells_own_text_is_not_ours(typing):
+def test_options_are_only_completed_on_the_magic_line(completion_shell):
     for text in ("%%argo --deps numpy\n%%argo --de", "x = 1\n%%argo --de", "%%time --de", "%%argonaut --de"):
-        offered, _ = by_kernel(typing, text, len(text))
-        assert "--deps" not in offered
+        completions, _ = kernel_completions(completion_shell, text, len(text))
+        assert "--deps" not in completions
 
 
-def test_the_body_completes_as_ever(typing):
+def test_cell_body_completes_names(completion_shell):
     text = "%%argo --deps numpy\nalp"
-    offered, _ = by_kernel(typing, text, len(text))
-    assert {"alpha", "alpine"} <= offered
+    completions, _ = kernel_completions(completion_shell, text, len(text))
+    assert {"alpha", "alpine"} <= completions

@@ -1,4 +1,4 @@
-"""What is answered while a cell blocks, in a real kernel, and the private parts of ipykernel that this relies on."""
+"""Messages handled while a cell blocks, in a real kernel, and the private parts of ipykernel that this relies on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uv_argo_magic.renderers import kernel_messages
 from uv_argo_magic.renderers.kernel_messages import WIDGET_CONTROL, Blocked, KernelMessages
 
 MAJOR = ipykernel.version_info[0]
-BUSY = """
+BLOCKING_CELL = """
 import threading
 from ipywidgets import HTML, Button
 from uv_argo_magic.renderers import kernel_messages
@@ -41,15 +41,15 @@ with listener.blocking(kernel_messages.Blocked(parent=shell.get_parent(), on_req
 """
 
 
-def test_the_parts_of_ipykernel_that_this_relies_on_exist():
+def test_ipykernel_has_the_private_parts_that_we_use():
     names = set(Kernel.class_trait_names()) | set(vars(Kernel)) | set(Kernel.__annotations__)
-    of_7 = {"shell_channel_thread", "shell_channel_thread_main", "_shell_parent"}
+    names_of_7 = {"shell_channel_thread", "shell_channel_thread_main", "_shell_parent"}
     assert {"shell_stream", "iopub_socket", "session", "_topic", "kernel_info"} <= names
-    assert of_7 <= names if MAJOR >= 7 else "_parents" in names and "self.msg_queue" in inspect.getsource(Kernel)
+    assert names_of_7 <= names if MAJOR >= 7 else "_parents" in names and "self.msg_queue" in inspect.getsource(Kernel)
 
 
-def printed(client, seconds=30):
-    """The next text on stdout."""
+def next_output(client, seconds=30):
+    """Wait for the next text on stdout."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         message = client.get_iopub_msg(timeout=seconds)
@@ -57,11 +57,11 @@ def printed(client, seconds=30):
             return message["content"]["text"].strip()
         if message["msg_type"] == "error":
             raise AssertionError(message["content"]["evalue"])
-    raise AssertionError("nothing was printed")
+    raise AssertionError("no output")
 
 
-def reply(client, kind, seconds=30):
-    """The next reply of this kind on the shell channel."""
+def next_reply(client, kind, seconds=30):
+    """Wait for the next reply of this kind on the shell channel."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -70,7 +70,7 @@ def reply(client, kind, seconds=30):
             continue
         if message["msg_type"] == kind:
             return message
-    raise AssertionError(f"no {kind} came")
+    raise AssertionError(f"no {kind} received")
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +81,15 @@ def client():
     client.start_channels()
     client.wait_for_ready(timeout=60)
     client.execute("from uv_argo_magic.renderers import kernel_messages; kernel_messages.of(get_ipython())")
-    reply(client, "execute_reply")
+    next_reply(client, "execute_reply")
     yield client
     client.stop_channels()
     manager.shutdown_kernel(now=True)
 
 
-def test_while_a_cell_blocks_a_new_page_and_a_click_are_answered(client):
-    executed = client.execute(BUSY)
-    comm_id, other = printed(client).split()
+def test_blocking_cell_responds_to_new_pages_and_clicks(client):
+    request_id = client.execute(BLOCKING_CELL)
+    comm_id, other_id = next_output(client).split()
     page = Session(key=client.session.key)
     for kind, content in (
         ("kernel_info_request", {}),
@@ -98,30 +98,30 @@ def test_while_a_cell_blocks_a_new_page_and_a_click_are_answered(client):
         ("comm_info_request", {"target_name": "jupyter.widget"}),
     ):
         client.shell_channel.send(page.msg(kind, content, metadata={"version": "1.0.0"}))
-    assert reply(client, "kernel_info_reply")["content"]["implementation"] == "ipython"
-    comms = reply(client, "comm_info_reply")["content"]["comms"]
-    assert {comm_id, other} <= set(comms)
+    assert next_reply(client, "kernel_info_reply")["content"]["implementation"] == "ipython"
+    comms = next_reply(client, "comm_info_reply")["content"]["comms"]
+    assert {comm_id, other_id} <= set(comms)
     assert "control" not in comms
     while (message := client.get_iopub_msg(timeout=30))["msg_type"] != "comm_msg":
         pass
     assert comm_id in message["content"]["data"]["states"]
-    request = page.msg("comm_msg", {"comm_id": other, "data": {"method": "request_state"}})
+    request = page.msg("comm_msg", {"comm_id": other_id, "data": {"method": "request_state"}})
     client.shell_channel.send(request)
     while (message := client.get_iopub_msg(timeout=30))["msg_type"] != "comm_msg":
         pass
     assert message["parent_header"]["msg_id"] == request["header"]["msg_id"]
     assert message["content"]["data"]["state"]["value"] == "other"
-    queued = client.execute("listener.has_other_page('none', 0.0), took")
+    queued_id = client.execute("listener.has_other_page('none', 0.0), took")
     click = {"method": "custom", "content": {"event": "click"}}
     client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": comm_id, "data": click}))
-    assert printed(client) == "clicked"
-    assert reply(client, "execute_reply")["parent_header"]["msg_id"] == executed
+    assert next_output(client) == "clicked"
+    assert next_reply(client, "execute_reply")["parent_header"]["msg_id"] == request_id
     while (message := client.get_iopub_msg(timeout=30))["msg_type"] != "execute_result":
         pass
-    assert message["content"]["data"]["text/plain"] == f"(True, [({queued!r}, 0)])"
+    assert message["content"]["data"]["text/plain"] == f"(True, [({queued_id!r}, 0)])"
 
 
-def message(session, kind="comm_msg", comm="c", code="1"):
+def build_message(session, kind="comm_msg", comm="c", code="1"):
     contents = {
         "comm_msg": {"comm_id": comm, "data": {}},
         "comm_open": {"comm_id": comm, "target_name": comm},
@@ -132,7 +132,7 @@ def message(session, kind="comm_msg", comm="c", code="1"):
 
 
 class FakeKernel:
-    """A kernel of ipykernel 6: one queue, and a stream whose messages come into it."""
+    """A kernel like that of ipykernel 6: one queue, filled from a stream."""
 
     def __init__(self):
         self.session = Session(key=b"key")
@@ -155,7 +155,7 @@ class FakeKernel:
         return name.encode()
 
     def flush(self):
-        self.msg_queue._queue += [(0, None, (one,)) for one in self.arrived]
+        self.msg_queue._queue += [(0, None, (message,)) for message in self.arrived]
         self.arrived = []
 
     def receive(self, _stream, _ident, message):
@@ -171,82 +171,89 @@ def parent(name="running"):
     return {"header": {"msg_id": name, "session": "page"}}
 
 
-def test_a_kernel_with_one_queue_loses_only_what_was_answered(kernel):
+def test_kernel_with_one_queue_drops_only_handled_messages(kernel):
     listener, session = KernelMessages(kernel), kernel.session
     listener.install()
     others = [
-        message(session, comm="d"),
-        message(session, kind="comm_open", comm="other"),
-        message(session, kind="inspect_request"),
-        message(Session(key=b"stranger")),
+        build_message(session, comm="d"),
+        build_message(session, kind="comm_open", comm="other"),
+        build_message(session, kind="inspect_request"),
+        build_message(Session(key=b"stranger")),
         [b"no message"],
         [],
     ]
-    asked = []
-    kernel.arrived = [*others, message(session), message(session, kind="kernel_info_request")]
-    with listener.blocking(Blocked(parent=parent(), on_request=lambda one, waiting: asked.append(waiting))):
+    waiting_counts = []
+    kernel.arrived = [*others, build_message(session), build_message(session, kind="kernel_info_request")]
+    with listener.blocking(
+        Blocked(parent=parent(), on_request=lambda _request, waiting: waiting_counts.append(waiting))
+    ):
         listener.pump()
         assert [item[2][0] for item in kernel.msg_queue._queue] == others
-        kernel.arrived = [message(session, kind="execute_request"), message(session, kind="execute_request")]
+        kernel.arrived = [
+            build_message(session, kind="execute_request"),
+            build_message(session, kind="execute_request"),
+        ]
         listener.pump()
         listener.pump()
     assert kernel.received == ["c"]
-    assert asked == [0, 1, 0, 1]  # at each look into the queue
+    assert waiting_counts == [0, 1, 0, 1]  # each time the queue is read
     assert ("kernel_info_reply", {"status": "ok", "implementation": "ipython"}) in kernel.sent
     states = [content["execution_state"] for kind, content in kernel.sent if kind == "status"]
     assert states == ["busy", "idle", "busy"] * 2
-    with ThreadPoolExecutor(1) as other:
-        kernel.arrived = [message(session)]
-        other.submit(listener.pump).result()
+    with ThreadPoolExecutor(1) as pool:
+        kernel.arrived = [build_message(session)]
+        pool.submit(listener.pump).result()
     assert kernel.received == ["c"]
 
 
-def test_without_a_blocking_cell_only_our_own_widgets_are_heard(kernel):
+def test_only_our_widgets_are_handled_without_a_blocking_cell(kernel):
     listener, session = KernelMessages(kernel), kernel.session
     started = time.monotonic()
-    answered = [message(session)]
-    left = [
-        message(session, kind="kernel_info_request"),
-        message(session, comm="control"),
-        message(session, kind="comm_open", comm=WIDGET_CONTROL),
+    handled = [build_message(session)]
+    unhandled = [
+        build_message(session, kind="kernel_info_request"),
+        build_message(session, comm="control"),
+        build_message(session, kind="comm_open", comm=WIDGET_CONTROL),
     ]
-    kernel.arrived = [*answered, *left]
+    kernel.arrived = [*handled, *unhandled]
     listener.pump()
     assert kernel.received == ["c"]
-    assert [item[2][0] for item in kernel.msg_queue._queue] == left
+    assert [item[2][0] for item in kernel.msg_queue._queue] == unhandled
     assert listener.has_other_page("another", started)
     assert not listener.has_other_page(session.session, started)
     assert not listener.has_other_page("another", time.monotonic())
 
 
-def test_messages_come_first_where_they_arrive_in_a_thread_of_their_own(kernel):
-    passed, installed = [], []
+def test_messages_are_handled_in_the_shell_channel_thread(kernel):
+    forwarded, handlers = [], []
     kernel.shell_channel_thread = SimpleNamespace(
         io_loop=SimpleNamespace(add_callback=lambda call: call(), call_later=lambda _, call: call())
     )
-    kernel.shell_channel_thread_main = passed.append
-    kernel.shell_stream.on_recv = lambda call, copy: installed.append(call)
+    kernel.shell_channel_thread_main = forwarded.append
+    kernel.shell_stream.on_recv = lambda call, copy: handlers.append(call)
     shell = SimpleNamespace(kernel=kernel)
     listener = kernel_messages.of(shell)
     assert kernel_messages.of(shell) is listener
-    (receive,) = installed
+    (receive,) = handlers
     session = kernel.session
-    receive(message(session))
-    other = message(session, comm="d")
+    receive(build_message(session))
+    other = build_message(session, comm="d")
     receive(other)
-    assert (kernel.received, passed) == (["c"], [other])
-    before = message(session, kind="execute_request")
-    receive(before)
-    asked = []
-    for running in ("unknown", json.loads(before[3])["msg_id"]):
-        with listener.blocking(Blocked(parent=parent(running), on_request=lambda one, waiting: asked.append(waiting))):
-            receive(message(session, kind="execute_request"))
-            receive(message(session, kind="comm_close", comm="control"))
-    assert asked == [None, 1]
+    assert (kernel.received, forwarded) == (["c"], [other])
+    earlier = build_message(session, kind="execute_request")
+    receive(earlier)
+    waiting_counts = []
+    for running in ("unknown", json.loads(earlier[3])["msg_id"]):
+        with listener.blocking(
+            Blocked(parent=parent(running), on_request=lambda _request, waiting: waiting_counts.append(waiting))
+        ):
+            receive(build_message(session, kind="execute_request"))
+            receive(build_message(session, kind="comm_close", comm="control"))
+    assert waiting_counts == [None, 1]
     assert kernel.received == ["c", "control", "control"]
 
 
-def test_other_kernels_and_widgets_are_left_alone():
+def test_unsupported_kernels_and_widgets_are_unchanged():
     assert kernel_messages.of(SimpleNamespace()) is None
     assert kernel_messages.of(SimpleNamespace(kernel=object())) is None
     bare = SimpleNamespace(comm=None)

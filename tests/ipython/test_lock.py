@@ -1,4 +1,4 @@
-"""`%argo lock`, `%%argo --upgrade` and `--set locked=true` in a shell, with the real engine and an index of our own."""
+"""`%argo lock`, `%%argo --upgrade` and `--set locked=true` in a shell, with the real engine and a test index."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from uv_argo_magic.history.store import History
 
 @pytest.fixture
 def argo(shell, index):
-    """`argo("lock --deps alpha")`: what the verb shows, as text."""
+    """`argo("lock --deps alpha")`: the text output of the command."""
     shell.user_ns["__session__"] = "a.ipynb"
 
     def run_line(line):
-        with capture_output() as shown:
+        with capture_output() as captured:
             shell.run_line_magic("argo", line)
-        (output,) = shown.outputs
+        (output,) = captured.outputs
         assert "<table" in output.data["text/html"] or "no changes" in output.data["text/html"]
         return output.data["text/plain"].splitlines()
 
@@ -28,12 +28,12 @@ def argo(shell, index):
 
 
 def run(shell, line, cell="import alpha; print(alpha.__version__)"):
-    with capture_output() as shown:
+    with capture_output() as captured:
         shell.run_cell_magic("argo", line, cell)
-    return shown.stdout
+    return captured.stdout
 
 
-def test_the_lock_of_requirements_and_what_it_is_made_of(argo, tmp_path):
+def test_lock_lists_packages_and_writes_the_lock(argo, tmp_path):
     lines = argo("lock --deps alpha --to pylock.toml")
     assert [line.split() for line in lines[:3]] == [
         ["PACKAGE", "VERSION", "SIZE", "CACHED", "REQUIRED", "BY"],
@@ -46,12 +46,12 @@ def test_the_lock_of_requirements_and_what_it_is_made_of(argo, tmp_path):
     assert lines[5].startswith("resolved just now by uv ")
     assert lines[6] == "Written: pylock.toml"
     packages = tomllib.loads((tmp_path / "pylock.toml").read_text())["packages"]
-    assert [one["name"] for one in packages] == ["alpha", "beta"]
+    assert [package["name"] for package in packages] == ["alpha", "beta"]
     assert "Written: needs.txt" in argo("lock --deps alpha --to needs.txt")
     assert "--hash=sha256:" in (tmp_path / "needs.txt").read_text()
 
 
-def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
+def test_versions_change_only_with_an_upgrade(shell, index, argo):
     assert run(shell, "--deps alpha") == "1.0\n"
     index.add("alpha", "2.0", requires=["gamma"])
     index.add("gamma", "1.0")
@@ -59,9 +59,9 @@ def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
     assert argo("lock")[0].endswith(": alpha")
     changes = ["CHANGE   PACKAGE  BEFORE  AFTER", "newer    alpha    1.0     2.0", "removed  beta     1.0     -",
                "added    gamma    -       1.0"]  # fmt: skip
-    *lines, keys, kept = argo("lock --upgrade --dry-run")
-    assert (lines, kept) == (["An upgrade", *changes], "Nothing was saved (--dry-run).")
-    assert keys.startswith("From lock ")
+    *lines, locks, note = argo("lock --upgrade --dry-run")
+    assert (lines, note) == (["An upgrade", *changes], "Nothing was saved (--dry-run).")
+    assert locks.startswith("From lock ")
     assert "alpha==2.0" in run(shell, "--deps alpha --upgrade --dry-run")
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
     assert argo("lock --upgrade")[1:-2] == changes
@@ -74,14 +74,14 @@ def test_a_cell_keeps_its_versions_until_an_upgrade(shell, index, argo):
     assert [line.split()[:2] for line in argo("packages")[:2]] == [["PACKAGE", "VERSION"], ["alpha", "3.0"]]
 
 
-def test_every_setting_of_a_resolution_is_kept_with_the_run(shell, argo, tmp_path):
-    wanted = {"constraints": ("beta<2",), "overrides": ("beta==1.0",), "exclude_newer": "30 days",
+def test_resolution_settings_are_stored_with_the_run(shell, argo, tmp_path):
+    settings = {"constraints": ("beta<2",), "overrides": ("beta==1.0",), "exclude_newer": "30 days",
               "prerelease": "allow", "resolution": "lowest"}  # fmt: skip
     line = "--set constraints=beta<2 --set overrides=beta==1.0 --set prerelease=allow --set resolution=lowest"
     run(shell, line + ' --set exclude_newer="30 days" --deps alpha')
     history = History(tmp_path / "home" / "data" / "runs")
     entry = history.last()
-    assert {key: getattr(entry.spec().settings, key) for key in wanted} == wanted
+    assert {key: getattr(entry.spec().settings, key) for key in settings} == settings
     output = " ".join("\n".join(shell_lines(shell, "last")).split())
     assert f"lock {entry.lock().key}: 2 packages, uv {entry.lock().uv}" in output
     assert f"python {entry.lock().target.python}" in output
@@ -89,12 +89,12 @@ def test_every_setting_of_a_resolution_is_kept_with_the_run(shell, argo, tmp_pat
 
 
 def shell_lines(shell, line):
-    with capture_output() as shown:
+    with capture_output() as captured:
         shell.run_line_magic("argo", line)
-    return [text for output in shown.outputs for text in output.data["text/plain"].splitlines()]
+    return [text for output in captured.outputs for text in output.data["text/plain"].splitlines()]
 
 
-def test_locked_refuses_before_anything_runs(shell, index, argo):
+def test_locked_requires_an_existing_lock(shell, index, argo):
     with pytest.raises(ResolutionError, match="there is no lock for"):
         run(shell, "--deps alpha --set locked=true")
     assert index.requests == []
@@ -102,21 +102,21 @@ def test_locked_refuses_before_anything_runs(shell, index, argo):
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"
 
 
-def test_an_index_that_is_down_is_no_end(shell, index, argo):
+def test_unavailable_index_falls_back_to_earlier_versions(shell, index, argo):
     assert run(shell, "--deps alpha") == "1.0\n"
     index.misbehave("alpha", "503")
-    with capture_output() as shown:
+    with capture_output() as captured:
         shell.run_cell_magic("argo", "--deps alpha --upgrade", "import alpha")
-    assert "Using the versions of 20" in shown.outputs[0].data["text/plain"]
+    assert "Using the versions of 20" in captured.outputs[0].data["text/plain"]
     with pytest.raises(ResolutionError, match="503"):
         argo("lock --upgrade")
     shell.user_ns["__session__"] = "b.ipynb"
-    with capture_output() as shown, pytest.raises(Exception, match="503"):
+    with capture_output() as captured, pytest.raises(Exception, match="503"):
         shell.run_cell_magic("argo", '--deps "alpha<9"', "import alpha")
-    assert "Versions will be resolved in the pod instead." in shown.outputs[0].data["text/plain"]
+    assert "Versions will be resolved in the pod instead." in captured.outputs[0].data["text/plain"]
 
 
-def test_what_lock_refuses(shell, argo, tmp_path):
+def test_lock_rejects_invalid_arguments(shell, argo, tmp_path):
     with pytest.raises(SpecError, match="a run or requirements, not both"):
         argo("lock r1 --deps alpha")
     with pytest.raises(SpecError, match=r"cannot infer the lock format from lock\.json"):

@@ -1,4 +1,4 @@
-"""A notebook run by nbclient, and what nbconvert makes of it: the panel's static form and the cell's real output."""
+"""A notebook run by nbclient and exported by nbconvert: the static form of the panel, and the output of the cells."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ CELLS = [
 @pytest.fixture(scope="module", params=["widget", "html", "static"])
 def notebook(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    made = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
+    executed = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UV_ARGO_HOME", str(folder))
         patch.setenv("UV_ARGO_PANEL", request.param)
-        client = nbclient.NotebookClient(made, timeout=120, kernel_name="python3", allow_errors=True)
+        client = nbclient.NotebookClient(executed, timeout=120, kernel_name="python3", allow_errors=True)
         client.execute(cwd=str(folder))
-    nbformat.validate(made)
-    return made
+    nbformat.validate(executed)
+    return executed
 
 
 def of_type(cell, kind):
     return [output for output in cell.outputs if output.output_type == kind]
 
 
-def test_what_is_stored_needs_no_widget(notebook):
+def test_saved_outputs_do_not_need_widgets(notebook):
     for cell in notebook.cells[1:]:
         panels = [out for out in of_type(cell, "display_data") if out.data["text/plain"].startswith("argo ")]
         assert len(panels) == 1
@@ -47,17 +47,17 @@ def test_what_is_stored_needs_no_widget(notebook):
     )
 
 
-def test_the_cells_own_output_is_real_output(notebook):
-    _, good, detached, bad = notebook.cells
-    assert "".join(out.text for out in of_type(good, "stream")) == "printed & <b>kept</b>\n"
-    (result,) = of_type(good, "execute_result")
+def test_cell_output_is_saved_as_output(notebook):
+    _, succeeded, detached, failed = notebook.cells
+    assert "".join(out.text for out in of_type(succeeded, "stream")) == "printed & <b>kept</b>\n"
+    (result,) = of_type(succeeded, "execute_result")
     assert result.data["text/plain"] == "42"
     assert "in its own cell\n" in "".join(out.text for out in of_type(detached, "stream"))
-    (error,) = of_type(bad, "error")
+    (error,) = of_type(failed, "error")
     assert (error.ename, error.evalue) == ("ZeroDivisionError", "division by zero")
 
 
-def test_html_and_markdown_show_both(notebook):
+def test_exports_show_panel_and_output(notebook):
     page, _ = HTMLExporter().from_notebook_node(notebook)
     for text in ("Succeeded", "printed &amp; &lt;b&gt;kept&lt;/b&gt;", "<i>shown</i>", "ZeroDivisionError"):
         assert text in page

@@ -1,4 +1,4 @@
-"""The cell's output as Jupyter shows it."""
+"""The output of a cell in Jupyter."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LOG = write(
 )
 
 
-class Seen(OutputSink):
-    """What was published and cleared, in order."""
+class RecordingSink(OutputSink):
+    """Records what is published and cleared."""
 
     def __init__(self):
         self.calls = []
@@ -45,70 +45,70 @@ class Seen(OutputSink):
         self.calls.append(("clear", wait))
 
 
-def emit(log, cap=None, **given):
-    seen = Seen()
-    output = CellOutput(truncator=cap, sink=seen, **given)
+def emit(log, cap=None, **options):
+    sink = RecordingSink()
+    output = CellOutput(truncator=cap, sink=sink, **options)
     for state in states(log):
         output.update(state)
     output.update(state)
-    return seen.calls
+    return sink.calls
 
 
-def test_streams_and_displays_come_out_unchanged(capsys):
+def test_streams_and_displays_are_shown_unchanged(capsys):
     calls = emit(LOG)
     captured = capsys.readouterr()
     assert captured.out == "out\n"
     assert captured.err == "err\n[3 lines omitted]\n"
-    (_, data, metadata, transient, update), (_, new, _, again, updated), (*_, bare, _), result = calls
+    (_, data, metadata, transient, update), (_, new, _, new_transient, is_update), (*_, bare, _), result = calls
     assert (data, metadata, update) == ({"text/plain": "one", "text/html": "<b>1</b>"}, {"a": 1}, False)
-    assert (new, updated) == ({"text/plain": "two"}, True)
-    assert transient == again
+    assert (new, is_update) == ({"text/plain": "two"}, True)
+    assert transient == new_transient
     assert bare == {}
     assert result == ("result", {"text/plain": "42", "application/json": {"a": [1]}}, {"m": True})
 
 
-def test_the_display_of_another_cell_can_be_updated(capsys):
+def test_updates_use_the_display_id_of_the_cell(capsys):
     assert {call[3]["display_id"] for call in emit(LOG)[:2]} == {"d"}
 
 
-def test_unpaired_surrogates_in_displays_and_results_are_escaped():
+def test_surrogates_in_displays_and_results_are_escaped():
     data = {"text/plain": "half \ud83d", "application/json": {"\ud83d": ["\udc00"]}}
     log = write(("display", {"data": data, "metadata": {"t": "\ud800"}}), ("result", {"data": data}))
-    (_, shown, metadata, *_), (_, value, _) = emit(log)
-    assert shown == value == {"text/plain": "half \\ud83d", "application/json": {"\\ud83d": ["\\udc00"]}}
+    (_, display_data, metadata, *_), (_, value, _) = emit(log)
+    assert display_data == value == {"text/plain": "half \\ud83d", "application/json": {"\\ud83d": ["\\udc00"]}}
     assert metadata == {"t": "\\ud800"}
 
 
-def test_what_is_held_back_comes_at_the_end(capsys):
+def test_tail_of_truncated_output_is_shown_at_the_end(capsys):
     emit(write("1\n2\n3\n4\n", ("exit", {"reason": "ok"})), OutputTruncator(head=1, tail=1, full_log="%argo logs x"))
     captured = capsys.readouterr()
     assert captured.out == "1\n4\n"
     assert captured.err == "[2 lines omitted; full log: %argo logs x]\n"
 
 
-def test_many_lines_at_once_are_one_message():
+def test_many_lines_are_written_at_once():
     written = []
 
-    class To(OutputSink):
+    class Sink(OutputSink):
         def write(self, stream, text):
             written.append((stream, text))
 
-    output = CellOutput(truncator=OutputTruncator(head=2, tail=500), sink=To())
+    output = CellOutput(truncator=OutputTruncator(head=2, tail=500), sink=Sink())
     output.update(play("".join(f"{i}\n" for i in range(5000)) + write(("exit", {"reason": "ok"}), n=5000)))
-    (first, start), (between, _), (last, rest) = written
-    assert (first, start, between, last) == ("stdout", "0\n1\n", "stderr", "stdout")
-    assert rest == "".join(f"{i}\n" for i in range(4500, 5000))
+    (first_stream, first_text), (note_stream, _), (last_stream, last_text) = written
+    assert (first_stream, first_text, note_stream, last_stream) == ("stdout", "0\n1\n", "stderr", "stdout")
+    assert last_text == "".join(f"{i}\n" for i in range(4500, 5000))
 
 
-def test_after_clearing_the_panel_is_asked_to_come_again():
-    asked = []
+def test_clearing_output_redisplays_the_panel():
+    calls = []
     log = write(("clear", {"wait": True}), ("clear", {"wait": False}))
-    assert emit(log, on_clear=lambda: asked.append(1)) == [("clear", True), ("clear", False)]
-    assert asked == [1, 1]
+    assert emit(log, on_clear=lambda: calls.append(1)) == [("clear", True), ("clear", False)]
+    assert calls == [1, 1]
     assert emit(log) == [("clear", True), ("clear", False)]
 
 
-def test_lone_surrogates_can_be_sent(capsys):
+def test_surrogates_in_streams_are_escaped(capsys):
     emit(write(("text", {"stream": "stdout", "text": "a\ud800b"})))
     assert capsys.readouterr().out == "a\\ud800b"
 
@@ -119,7 +119,7 @@ def shell():
     InteractiveShell.clear_instance()
 
 
-def test_the_result_goes_through_pythons_display_hook(shell, monkeypatch):
+def test_result_goes_through_the_display_hook(shell, monkeypatch):
     values = []
     monkeypatch.setattr(sys, "displayhook", values.append)
     CellOutput().update(play(LOG))
@@ -128,8 +128,8 @@ def test_the_result_goes_through_pythons_display_hook(shell, monkeypatch):
     assert metadata == {"m": True}
 
 
-class Plain:
-    """A publisher that has neither transient data nor updates."""
+class PlainPublisher:
+    """A publisher without transient data and updates."""
 
     def __init__(self):
         self.data = []
@@ -138,23 +138,23 @@ class Plain:
         self.data.append(data["text/plain"])
 
 
-class Refusing(Plain):
+class FailingPublisher(PlainPublisher):
     def publish(self, data, metadata=None, **_options):
         if data["text/plain"] == "one":
             raise ValueError("half an emoji: \ud83d")
         super().publish(data)
 
 
-def test_a_publisher_without_updates_shows_each_as_a_display(shell, capsys):
-    shell.display_pub = Plain()
+def test_publisher_without_updates_shows_each_display(shell, capsys):
+    shell.display_pub = PlainPublisher()
     output = CellOutput()
     for state in states(LOG):
         output.update(state)
     assert shell.display_pub.data == ["one", "two", "bare"]
 
 
-def test_a_display_that_fails_loses_nothing_after_it(shell, capsys):
-    shell.display_pub = Refusing()
+def test_failing_display_does_not_affect_later_output(shell, capsys):
+    shell.display_pub = FailingPublisher()
     CellOutput().update(play(LOG))
     captured = capsys.readouterr()
     assert shell.display_pub.data == ["two", "bare"]
@@ -162,7 +162,7 @@ def test_a_display_that_fails_loses_nothing_after_it(shell, capsys):
     assert "uv-argo: Cannot show an output of the cell (ValueError: half an emoji: \ufffd)\n" in captured.err
 
 
-def test_a_bare_shell_shows_text(shell, capsys):
+def test_shell_without_kernel_shows_text(shell, capsys):
     for renderer in renderers(Settings(), ip=shell):
         renderer.update(play(LOG))
     captured = capsys.readouterr()
@@ -170,12 +170,12 @@ def test_a_bare_shell_shows_text(shell, capsys):
     assert "[argo] Succeeded" in captured.err
 
 
-def test_a_result_without_text_has_a_plain_form(shell):
+def test_result_without_text_has_a_placeholder(shell):
     data, _ = shell.display_formatter.format(RemoteResult({"text/html": "x"}, {}))
     assert data == {"text/html": "x", "text/plain": "<value without a text representation>"}
 
 
-def test_ipythons_own_functions_are_used_in_a_real_kernel():
+def test_real_kernel_stores_all_kinds_of_output():
     source = (
         "from uv_argo_magic.renderers.cell_output import CellOutput\n"
         "from uv_argo_magic.testing import play, states\n"
@@ -193,16 +193,16 @@ def test_ipythons_own_functions_are_used_in_a_real_kernel():
     env = dict(os.environ, PYTHONPATH=str(root), PYDEVD_DISABLE_FILE_VALIDATION="1")
     nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute(cwd=str(root), env=env)
     first, second = notebook.cells
-    kinds = [(one.output_type, one.get("name") or one.data["text/plain"]) for one in first.outputs]
+    kinds = [(output.output_type, output.get("name") or output.data["text/plain"]) for output in first.outputs]
     assert sorted(kinds) == [
         ("display_data", "bare"), ("display_data", "two"), ("execute_result", "42"), ("stream", "stderr"),
         ("stream", "stderr"), ("stream", "stdout"),
     ]  # fmt: skip
-    assert next(one for one in first.outputs if one.output_type == "execute_result").execution_count == 1
-    assert [one.text for one in second.outputs] == ["kept\n"]
+    assert next(output for output in first.outputs if output.output_type == "execute_result").execution_count == 1
+    assert [output.text for output in second.outputs] == ["kept\n"]
 
 
-def test_of_many_updates_in_one_batch_the_newest_of_each_display_is_sent():
+def test_only_the_newest_update_of_each_display_is_sent():
     def update(name, text):
         return ("display", {"data": {"text/plain": text}, "display_id": name, "update": True})
 
@@ -214,6 +214,6 @@ def test_of_many_updates_in_one_batch_the_newest_of_each_display_is_sent():
         update("d", "last"),
         ("exit", {"reason": "ok"}),
     )
-    seen = Seen()
-    CellOutput(sink=seen).update(play(log))
-    assert [call[1]["text/plain"] for call in seen.calls] == ["0", "other", "last"]
+    sink = RecordingSink()
+    CellOutput(sink=sink).update(play(log))
+    assert [call[1]["text/plain"] for call in sink.calls] == ["0", "other", "last"]

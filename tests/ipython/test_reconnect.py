@@ -1,4 +1,4 @@
-"""A cell that is run again from another page takes its run over, in a real kernel; from the same page it does not."""
+"""Running a cell again from another page takes over its run, in a real kernel; from the same page, it does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uv_argo_magic.notebook import reconnect
 
 
 class Pages:
-    """A kernel with two pages: each sends requests under a session of its own."""
+    """A kernel with two pages, each with its own session."""
 
     def __init__(self, home):
         self.manager = KernelManager()
@@ -27,51 +27,51 @@ class Pages:
         self.replies, self.texts, self.plain = {}, {}, {}
 
     def run(self, page, code, cell):
-        """Ask for a cell; the id of the request."""
+        """Send a cell, and return the ID of the request."""
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {},
                    "allow_stdin": True, "stop_on_error": False}  # fmt: skip
         message = self.sessions[page].msg("execute_request", content, metadata={"cellId": cell})
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
-    def until(self, wanted, seconds=LIMIT):
-        """Read messages until `wanted` is true."""
+    def until(self, is_wanted, seconds=LIMIT):
+        """Read messages until `is_wanted()` is true."""
 
         def is_true():
             self.read()
-            return wanted()
+            return is_wanted()
 
         until(is_true, lambda: (self.replies, self.texts, self.plain), seconds=seconds)
 
     def read(self):
-        """Read every message that has come."""
+        """Read all messages received so far."""
         for channel in (self.client.iopub_channel, self.client.shell_channel):
             while channel.msg_ready():
                 message = channel.get_msg(timeout=0)
-                asked, content = message["parent_header"].get("msg_id"), message["content"]
+                request_id, content = message["parent_header"].get("msg_id"), message["content"]
                 if message["msg_type"] == "execute_reply":
-                    self.replies[asked] = content["status"]
+                    self.replies[request_id] = content["status"]
                 elif message["msg_type"] == "stream":
-                    self.texts[asked] = self.texts.get(asked, "") + content["text"]
+                    self.texts[request_id] = self.texts.get(request_id, "") + content["text"]
                 elif "text/plain" in content.get("data", {}):
-                    self.plain.setdefault(asked, []).append(content["data"]["text/plain"])
+                    self.plain.setdefault(request_id, []).append(content["data"]["text/plain"])
 
-    def ended(self, *asked):
-        self.until(lambda: all(one in self.replies for one in asked))
+    def wait_for_replies(self, *request_ids):
+        self.until(lambda: all(request_id in self.replies for request_id in request_ids))
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    made = Pages(tmp_path_factory.mktemp("home"))
-    made.ended(made.run(0, "%load_ext uv_argo_magic", "load"))
-    yield made
-    made.client.stop_channels()
-    made.manager.shutdown_kernel(now=True)
+    instance = Pages(tmp_path_factory.mktemp("home"))
+    instance.wait_for_replies(instance.run(0, "%load_ext uv_argo_magic", "load"))
+    yield instance
+    instance.client.stop_channels()
+    instance.manager.shutdown_kernel(now=True)
 
 
 @pytest.fixture
 def cell(tmp_path):
-    """The text of a cell that waits at its end for `gate`."""
+    """A cell that waits before its end for the file `gate`."""
     gate = tmp_path / "gate"
     yield SimpleNamespace(
         gate=gate,
@@ -81,63 +81,63 @@ def cell(tmp_path):
     gate.touch()
 
 
-def test_another_page_takes_the_run_over_and_gets_all_of_it(pages, cell):
+def test_another_page_takes_over_the_run_with_all_output(pages, cell):
     first = pages.run(0, cell.text, "a")
     pages.until(lambda: "begun" in pages.texts.get(first, ""))
-    again = pages.run(1, cell.text, "a")
-    pages.ended(first)  # at once: the run goes on
-    pages.until(lambda: "begun" in pages.texts.get(again, ""))
+    second = pages.run(1, cell.text, "a")
+    pages.wait_for_replies(first)  # before the run ends
+    pages.until(lambda: "begun" in pages.texts.get(second, ""))
     assert pages.replies[first] == "ok"
     cell.gate.touch()
-    pages.ended(again)
-    pages.until(lambda: "42" in pages.plain[again])
-    assert pages.texts[again] == "begun\nended\n"
+    pages.wait_for_replies(second)
+    pages.until(lambda: "42" in pages.plain[second])
+    assert pages.texts[second] == "begun\nended\n"
     assert pages.texts[first] == "begun\n"
-    assert any(text.startswith("Showing the run ") for text in pages.plain[again])
+    assert any(text.startswith("Showing the run ") for text in pages.plain[second])
     assert "42" not in pages.plain[first]
 
 
-def test_the_same_page_starts_a_second_run(pages, cell):
+def test_same_page_starts_a_second_run(pages, cell):
     first = pages.run(0, cell.text, "b")
     pages.until(lambda: "begun" in pages.texts.get(first, ""))
-    again = pages.run(0, cell.text, "b")
+    second = pages.run(0, cell.text, "b")
     cell.gate.touch()
-    pages.ended(first, again)
-    pages.until(lambda: pages.texts.get(again) == "begun\nended\n")
+    pages.wait_for_replies(first, second)
+    pages.until(lambda: pages.texts.get(second) == "begun\nended\n")
     assert pages.texts[first] == "begun\nended\n"
-    assert not any(text.startswith("Showing the run ") for text in pages.plain[again])
+    assert not any(text.startswith("Showing the run ") for text in pages.plain[second])
 
 
-def test_cells_that_wait_run_first_and_the_run_is_shown_when_it_is_their_turn(pages, cell):
+def test_queued_cells_run_before_the_run_is_taken_over(pages, cell):
     first = pages.run(0, cell.text, "c")
     pages.until(lambda: "begun" in pages.texts.get(first, ""))
     other = pages.run(0, "print('other')", "d")
-    again = pages.run(1, cell.text, "c")
+    second = pages.run(1, cell.text, "c")
     with pytest.raises(AssertionError):
         pages.until(lambda: first in pages.replies, seconds=1)
     cell.gate.touch()
-    pages.ended(first, other, again)
-    pages.until(lambda: pages.texts.get(again) == "begun\nended\n")
-    assert any(text.startswith("Showing the run ") for text in pages.plain[again])
+    pages.wait_for_replies(first, other, second)
+    pages.until(lambda: pages.texts.get(second) == "begun\nended\n")
+    assert any(text.startswith("Showing the run ") for text in pages.plain[second])
 
 
-def test_a_detached_run_is_taken_over_while_it_goes_on(pages, cell):
+def test_detached_run_is_taken_over(pages, cell):
     text = cell.text.replace("%%argo", "%%argo --detach")
     first = pages.run(0, text, "e")
-    pages.ended(first)
-    again = pages.run(1, text, "e")
-    pages.ended(again)
+    pages.wait_for_replies(first)
+    second = pages.run(1, text, "e")
+    pages.wait_for_replies(second)
     cell.gate.touch()
-    pages.until(lambda: pages.texts.get(again) == "begun\nended\n")
+    pages.until(lambda: pages.texts.get(second) == "begun\nended\n")
     pages.until(lambda: pages.texts.get(first) == "begun\nended\n")
-    assert any(text.startswith("Showing the run ") for text in pages.plain[again])
+    assert any(text.startswith("Showing the run ") for text in pages.plain[second])
 
 
 def request(cell="x", code="1", page="p", number="m"):
     return {"header": {"msg_id": number, "session": page}, "metadata": {"cellId": cell}, "content": {"code": code}}
 
 
-def test_what_is_remembered_of_cells():
+def test_last_run_of_each_cell_is_remembered():
     run = SimpleNamespace(state=RunState())
     assert reconnect.remember({}, run, None) is None
     assert reconnect.remember(request(cell=""), run, None) is None

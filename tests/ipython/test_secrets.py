@@ -1,4 +1,4 @@
-"""What logs in at a private index: it works, and stands in nothing that a run leaves behind, sends or shows."""
+"""Credentials of a private index work, and are not in anything that a run stores, sends or shows."""
 
 from __future__ import annotations
 
@@ -34,71 +34,73 @@ print("leaked" if "hunter2" + "hunter2" in everything else "clean", alpha.__vers
 
 
 @pytest.fixture
-def private(monkeypatch, tmp_path):
+def private_index(monkeypatch, tmp_path):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    with IndexServer() as public, IndexServer(credentials=f"me:{SECRET}") as corp:
-        monkeypatch.setenv("UV_DEFAULT_INDEX", public.url)
-        corp.add("alpha", "1.0", requires=["beta"])
-        public.add("beta", "1.0")
-        yield corp
+    with IndexServer() as public_index, IndexServer(credentials=f"me:{SECRET}") as private_server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", public_index.url)
+        private_server.add("alpha", "1.0", requires=["beta"])
+        public_index.add("beta", "1.0")
+        yield private_server
 
 
 def encodings():
-    """The secret as it could stand somewhere: plain, and in the base64 of a header, whatever stands before it."""
+    """The secret in plain text and in base64, at every offset."""
     yield SECRET.encode()
-    for before in (b"", b"x", b"xx", b"me:"):
-        coded = base64.b64encode(before + SECRET.encode())
-        yield coded[4:-4]
+    for prefix in (b"", b"x", b"xx", b"me:"):
+        encoded = base64.b64encode(prefix + SECRET.encode())
+        yield encoded[4:-4]
 
 
-def found_in(data):
-    """Whether the secret is in these bytes, or in what is packed inside of them."""
-    if any(one in data for one in encodings()):
+def has_secret(data):
+    """Whether these bytes contain the secret, also in compressed data in base64."""
+    if any(encoding in data for encoding in encodings()):
         return True
-    for packed in re.findall(rb"[A-Za-z0-9+/]{200,}={0,2}", data):
-        inside = base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=False)
-        if inside[:2] == b"\x1f\x8b" and found_in(gzip.decompress(inside)):
+    for encoded in re.findall(rb"[A-Za-z0-9+/]{200,}={0,2}", data):
+        decoded = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), validate=False)
+        if decoded[:2] == b"\x1f\x8b" and has_secret(gzip.decompress(decoded)):
             return True
     return False
 
 
-def test_the_search_finds_it():
-    assert found_in(json.dumps({"url": f"https://me:{SECRET}@index"}).encode())
-    assert found_in(b"Basic " + base64.b64encode(f"me:{SECRET}".encode()))
+def test_has_secret_finds_encoded_secrets():
+    assert has_secret(json.dumps({"url": f"https://me:{SECRET}@index"}).encode())
+    assert has_secret(b"Basic " + base64.b64encode(f"me:{SECRET}".encode()))
     packed = base64.b64encode(gzip.compress(b"x" * 50 + os.urandom(300) + SECRET.encode()))
-    assert found_in(b'payload = "' + packed + b'"')
-    assert not found_in(b"hunter")
+    assert has_secret(b'payload = "' + packed + b'"')
+    assert not has_secret(b"hunter")
 
 
-def with_url(corp):
-    return {"indexes": (("corp", corp.url.replace("://", f"://me:{SECRET}@")),)}
+def with_url(index):
+    return {"indexes": (("corp", index.url.replace("://", f"://me:{SECRET}@")),)}
 
 
-def with_environment(corp, monkeypatch):
+def with_environment(index, monkeypatch):
     monkeypatch.setenv("UV_INDEX_CORP_USERNAME", "me")
     monkeypatch.setenv("UV_INDEX_CORP_PASSWORD", SECRET)
-    return {"indexes": (("corp", corp.url),)}
+    return {"indexes": (("corp", index.url),)}
 
 
 @pytest.mark.parametrize("how", ["url", "default", "environment"])
-def test_a_run_leaves_no_credentials_behind(private, monkeypatch, tmp_path, how):
+def test_run_stores_and_shows_no_credentials(private_index, monkeypatch, tmp_path, how):
     if how == "default":
-        private.add("beta", "1.0")
-        settings = Settings(index_url=with_url(private)["indexes"][0][1])
+        private_index.add("beta", "1.0")
+        settings = Settings(index_url=with_url(private_index)["indexes"][0][1])
     else:
-        settings = Settings(**(with_url(private) if how == "url" else with_environment(private, monkeypatch)))
+        settings = Settings(
+            **(with_url(private_index) if how == "url" else with_environment(private_index, monkeypatch))
+        )
     spec = RunSpec(cell=CELL, requirements=parse("alpha"), settings=settings)
     prepared = prepare(spec, notebook="a.ipynb")
     run = engine.start(prepared, history=History(paths.data_dir() / "runs"), notebook="a.ipynb")
-    seen, arguments = [], []
-    panel = HtmlPanel(publish=lambda *told, **more: seen.append(repr((told, more))), lock=run.lock)
+    panel_displays, arguments = [], []
+    panel = HtmlPanel(publish=lambda *args, **options: panel_displays.append(repr((args, options))), lock=run.lock)
 
     class Watch:
-        """Looks at the command line of every process of this machine while the run goes on."""
+        """Records the command line of every process of this machine during the run."""
 
         def update(self, state):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -110,79 +112,82 @@ def test_a_run_leaves_no_credentials_behind(private, monkeypatch, tmp_path, how)
     state = run.follow(panel, Watch())
     assert state.outcome == "Succeeded", run.logs() + "".join(state.install_log)
     assert run.logs() == "clean 1.0\n"
-    assert [one.index for one in run.lock().packages] == (["", ""] if how == "default" else ["corp", ""])
+    assert [item.index for item in run.lock().packages] == (["", ""] if how == "default" else ["corp", ""])
     run._is_read.wait(60)
-    places_looked_at = [tmp_path / "home", tmp_path / "tmp"]
-    files = [path for place in places_looked_at for path in place.rglob("*") if path.is_file()]
+    folders = [tmp_path / "home", tmp_path / "tmp"]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"spec.json", "lock.json", "log.txt", "state.json"}
-    leaks = [path for path in files if found_in(path.read_bytes())]
+    leaks = [path for path in files if has_secret(path.read_bytes())]
     assert leaks == []
-    shown = [*seen, prepared.describe(), repr(prepared.program.source)]
-    assert not any(found_in(text.encode()) for text in shown)
+    texts = [*panel_displays, prepared.describe(), repr(prepared.program.source)]
+    assert not any(has_secret(text.encode()) for text in texts)
     assert arguments
-    assert not any(found_in(one) for one in arguments)
+    assert not any(has_secret(item) for item in arguments)
 
 
-def test_nothing_that_is_sent_to_a_cluster_holds_credentials(private, monkeypatch):
-    settings = Settings(**with_environment(private, monkeypatch), index_secrets=(("corp", "corp-login"),))
+def test_workflow_contains_no_credentials(private_index, monkeypatch):
+    settings = Settings(**with_environment(private_index, monkeypatch), index_secrets=(("corp", "corp-login"),))
     spec = RunSpec(cell="import alpha", requirements=parse("alpha"), settings=settings, backend="argo")
     local = prepare(RunSpec(cell="", requirements=parse("alpha"), settings=settings))
     text = json.dumps(workflow.build(local.program, spec, run_id="r1", image="example:1"), default=str)
     assert "corp-login" in text
-    assert not found_in(text.encode())
+    assert not has_secret(text.encode())
 
 
-def test_an_address_with_a_password_stays_here(private):
-    spec = RunSpec(cell="", requirements=parse("alpha"), settings=Settings(**with_url(private)))
-    with pytest.raises(SpecError, match="would be sent to the cluster") as caught:
+def test_index_url_with_password_is_not_sent(private_index):
+    spec = RunSpec(cell="", requirements=parse("alpha"), settings=Settings(**with_url(private_index)))
+    with pytest.raises(SpecError, match="would be sent to the cluster") as exc_info:
         prepare(spec, FakeBackend([]))
-    assert "index_secrets=NAME=SECRET" in caught.value.hint
-    assert SECRET not in f"{caught.value}{caught.value.hint}"
-    assert private.requests == []
+    assert "index_secrets=NAME=SECRET" in exc_info.value.hint
+    assert SECRET not in f"{exc_info.value}{exc_info.value.hint}"
+    assert private_index.requests == []
 
 
-def test_the_line_is_not_repeated_with_its_password(shell, private, monkeypatch):
-    url = private.url.replace("://", f"://me:{SECRET}@")
+def test_notes_and_errors_contain_no_password(shell, private_index, monkeypatch):
+    url = private_index.url.replace("://", f"://me:{SECRET}@")
     shell.user_ns["url"] = url
-    with capture_output() as shown:
+    with capture_output() as captured:
         shell.run_cell_magic("argo", "--deps alpha --set indexes=corp=$url --dry-run", "import alpha")
         shell.run_cell_magic("argo", "--deps alpha --set indexes=corp=$url", "import alpha")
         shell.run_line_magic("argo", "lock")
         shell.run_line_magic("argo", "packages")
-    printed = shown.stdout + shown.stderr + repr([one.data for one in shown.outputs])
+    printed = captured.stdout + captured.stderr + repr([output.data for output in captured.outputs])
     assert "corp" in printed
-    assert not found_in(printed.encode())
-    with pytest.raises(Exception, match="requires authentication") as caught:
+    assert not has_secret(printed.encode())
+    with pytest.raises(Exception, match="requires authentication") as exc_info:
         shell.run_cell_magic("argo", "--deps beta --set indexes=corp=" + url.replace(SECRET, SECRET + "x"), "1")
-    assert not found_in(f"{caught.value}{caught.value.hint}".encode())
+    assert not has_secret(f"{exc_info.value}{exc_info.value.hint}".encode())
 
 
-def test_a_refusal_and_its_record_have_no_credentials(shell, private, tmp_path, monkeypatch):
-    url = private.url.replace("://", f"://me:{SECRET}@")
+def test_policy_errors_and_audit_log_contain_no_credentials(shell, private_index, tmp_path, monkeypatch):
+    url = private_index.url.replace("://", f"://me:{SECRET}@")
     monkeypatch.setenv("TOKEN", SECRET)
     shell.user_ns["url"] = url
     (tmp_path / "uv-argo-policy.toml").write_text('[indexes]\ntrusted = ["https://index.example.com/simple"]\n')
     line = f"--deps alpha --set indexes=corp=$url --set variables=TOKEN={SECRET}"
-    with capture_output() as shown:
+    with capture_output() as captured:
         error = shell.run_cell(f"%%argo {line}\nimport alpha").error_in_exec
         shell.run_cell("%argo policy")
         shell.run_cell("%argo policy explain alpha --set indexes=corp=" + url)
     assert "is not a trusted index" in str(error)
-    printed = f"{error!r}{error}{error.hint}{shown.stdout}{shown.stderr}{[one.data for one in shown.outputs]!r}"
-    assert not found_in(printed.encode())
+    printed = captured.stdout + captured.stderr + repr([output.data for output in captured.outputs])
+    printed += f"{error!r}{error}{error.hint}"
+    assert not has_secret(printed.encode())
     (tmp_path / "uv-argo-policy.toml").write_text('[packages]\nblocked = ["beta"]\n')
-    with capture_output() as shown:
+    with capture_output() as captured:
         error = shell.run_cell(f"%%argo {line}\nimport alpha").error_in_exec
     assert "beta 1.0 is blocked" in str(error)
-    assert not found_in(f"{error!r}{error}{shown.stdout}".encode())
+    assert not has_secret(f"{error!r}{error}{captured.stdout}".encode())
     written = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert "audit.jsonl" in {path.name for path in written}
-    assert [path for path in written if found_in(path.read_bytes())] == []
+    assert [path for path in written if has_secret(path.read_bytes())] == []
 
 
-def test_no_repr_has_a_secret(private):
-    settings = Settings(**with_url(private), index_url=f"https://me:{SECRET}@index", variables=(("TOKEN", SECRET),))
+def test_repr_contains_no_secret(private_index):
+    settings = Settings(
+        **with_url(private_index), index_url=f"https://me:{SECRET}@index", variables=(("TOKEN", SECRET),)
+    )
     spec = RunSpec(cell="", requirements=parse("alpha"), settings=settings)
     worker = Worker(address="a", token=SECRET, host="h", boot="b", pid=1, started="s")
     for value in (settings, spec, worker):
-        assert not found_in(repr(value).encode())
+        assert not has_secret(repr(value).encode())

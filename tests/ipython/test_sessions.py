@@ -1,4 +1,4 @@
-"""Sessions as a user of a notebook sees them: commands, errors, interrupts, and what a restart of the kernel leaves."""
+"""Sessions in a notebook: commands, errors, interrupts and restarts of the kernel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kernels(home):
-    """Starts kernels of one notebook."""
+    """A function that starts kernels of one notebook."""
     started = []
     environ = {"UV_ARGO_PANEL": "none", "UV_ARGO_BACKEND": "local", "JPY_SESSION_NAME": str(home / "study.ipynb")}
 
@@ -46,13 +46,13 @@ def kernel(kernels):
     return kernels()
 
 
-def test_the_commands_of_a_session(kernel):
+def test_session_commands(kernel):
     assert "No session main to restart" in kernel.run("%argo restart").text
     kernel.run("%%argo -s\nnumbers = list(range(1000))")
-    listed = kernel.run("%argo sessions").text
-    assert "main" in listed
-    assert "study.ipynb" in listed
-    assert "ends in" in listed
+    sessions = kernel.run("%argo sessions").text
+    assert "main" in sessions
+    assert "study.ipynb" in sessions
+    assert "ends in" in sessions
     variables = kernel.run("%argo vars").text
     assert "numbers" in variables
     assert "8.1 kB" in variables
@@ -65,7 +65,7 @@ def test_the_commands_of_a_session(kernel):
     assert "session main not found" in kernel.run("%argo vars").error
 
 
-def test_a_traceback_shows_the_lines_of_earlier_cells(kernel):
+def test_traceback_shows_lines_of_earlier_cells(kernel):
     kernel.run("%%argo -s\ndef divide(a):\n    return 1 / a")
     error = ansi.strip(kernel.run("%%argo -s\ndivide(0)").error)
     assert error.count("Cell In[") == 2
@@ -73,7 +73,7 @@ def test_a_traceback_shows_the_lines_of_earlier_cells(kernel):
     assert "/cells/" not in error
 
 
-def test_an_interrupt_of_the_kernel_keeps_the_session(kernel):
+def test_interrupt_does_not_end_the_session(kernel):
     kernel.run("%%argo -s\nkept = 1")
     request = kernel.begin("%%argo -s\nimport time\nprint('begun')\ntime.sleep(1000)")
     kernel.finish(request, until="begun")
@@ -82,7 +82,7 @@ def test_an_interrupt_of_the_kernel_keeps_the_session(kernel):
     assert "1" in kernel.run("%%argo -s\nkept").text
 
 
-def test_names_attributes_and_keys_of_the_session_are_completed(kernel):
+def test_completion_uses_names_of_the_session(kernel):
     def matches(code):
         reply = kernel.client.complete(code, len(code), reply=True, timeout=60)["content"]
         return [code[: reply["cursor_start"]] + match for match in reply["matches"]]
@@ -97,14 +97,14 @@ def test_names_attributes_and_keys_of_the_session_are_completed(kernel):
     assert "theirs_here" in matches("thei")
 
 
-def test_a_name_that_is_none_is_not_taken(kernel):
+def test_invalid_session_names_are_rejected(kernel):
     assert "main" in kernel.run("%%argo -s --set run_timeout=5m\n'main'").text
     assert "unexpected argument 9lives" in kernel.run("%%argo -s 9lives\n1").error
     assert "--session needs" in kernel.run("%%argo --session=9lives\n1").error
     assert "--restart needs --session" in kernel.run("%%argo --restart\n1").error
 
 
-def test_a_killed_kernel_leaves_its_cell_running_and_the_next_kernel_rejoins(kernels):
+def test_next_kernel_rejoins_the_session_of_a_killed_kernel(kernels):
     first = kernels()
     first.run("%argo sessions --take main")
     request = first.begin("%%argo -s survivor\nimport time\nprint('begun')\ntime.sleep(0.5)\nleft = 'left'")
@@ -113,14 +113,14 @@ def test_a_killed_kernel_leaves_its_cell_running_and_the_next_kernel_rejoins(ker
     second = kernels()
     assert "Lost" not in second.run("%argo runs").text
     while "begun" not in (attached := second.run("%argo attach").text):
-        assert "Pending" in attached  # attach shows what has been read so far
+        assert "Pending" in attached  # attach shows the output read so far
     assert "Lost" not in attached
     text = second.run("%%argo -s survivor\nleft").text
     assert "Rejoined session survivor" in text
     assert "'left'" in text
 
 
-def test_a_session_is_taken_from_a_stopped_kernel_which_learns_it_when_it_goes_on(kernels):
+def test_session_can_be_taken_from_a_stopped_kernel(kernels):
     first, second = kernels(), kernels()
     name = "-s stopped"
     first.run(f"%%argo {name}\nx = 1")
@@ -129,27 +129,27 @@ def test_a_session_is_taken_from_a_stopped_kernel_which_learns_it_when_it_goes_o
     stopped = first.manager.provisioner.pid
     os.kill(stopped, signal.SIGSTOP)
     try:
-        refused = second.run(f"%%argo {name}\nx").error
-        assert f"another kernel has the session stopped: process {stopped} on {socket.gethostname()}" in refused
-        assert "stopped at present" in refused
-        assert "%argo sessions --take stopped" in refused
+        error = second.run(f"%%argo {name}\nx").error
+        assert f"another kernel has the session stopped: process {stopped} on {socket.gethostname()}" in error
+        assert "stopped at present" in error
+        assert "%argo sessions --take stopped" in error
         second.run("%argo sessions --take stopped")
-        shown = second.run(f"%%argo {name}\nprint('second', x); x = 2")
-        assert "second 1\n" in shown.text
-        assert "first" not in shown.text
+        result = second.run(f"%%argo {name}\nprint('second', x); x = 2")
+        assert "second 1\n" in result.text
+        assert "first" not in result.text
     finally:
         os.kill(stopped, signal.SIGCONT)
-    went_on = first.finish(running).text
-    assert "first 7\n" in went_on
-    assert "second" not in went_on
-    again = first.run(f"%%argo {name}\nx").error
-    assert f"another kernel has the session stopped: process {second.manager.provisioner.pid}" in again
-    assert "stopped at present" not in again
+    first_text = first.finish(running).text
+    assert "first 7\n" in first_text
+    assert "second" not in first_text
+    error_in_first = first.run(f"%%argo {name}\nx").error
+    assert f"another kernel has the session stopped: process {second.manager.provisioner.pid}" in error_in_first
+    assert "stopped at present" not in error_in_first
     assert "2" in second.run(f"%%argo {name}\nx").text
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_session_is_free_once_its_kernel_was_killed(kernels, number):
+def test_session_of_a_killed_kernel_is_free(kernels, number):
     first, second = kernels(), kernels()
     first.run("%%argo -s killed\nx = 1")
     first.manager.provisioner.process.send_signal(number)
@@ -158,7 +158,7 @@ def test_a_session_is_free_once_its_kernel_was_killed(kernels, number):
     second.run("%argo stop killed")
 
 
-def test_without_a_front_end_that_takes_input_a_session_ends_with_its_kernel(kernels):
+def test_session_without_interactive_front_end_ends_with_kernel(kernels):
     batch = kernels()
     batch.run("%%argo -s batch\nx = 1", stdin=False)
     assert "1" in batch.run("%%argo -s batch\nx", stdin=False).text
@@ -168,22 +168,22 @@ def test_without_a_front_end_that_takes_input_a_session_ends_with_its_kernel(ker
     assert "the kernel has ended" in error
 
 
-def test_input_asks_in_the_notebook(kernel):
+def test_input_prompts_in_the_notebook(kernel):
     request = kernel.begin("%%argo -s\nname = input('Name: ')\nprint('hello', name)")
-    asked = kernel.client.get_stdin_msg(timeout=60)
-    assert (asked["content"]["prompt"], asked["content"]["password"]) == ("Name: ", False)
+    prompt = kernel.client.get_stdin_msg(timeout=60)
+    assert (prompt["content"]["prompt"], prompt["content"]["password"]) == ("Name: ", False)
     kernel.client.input("Ada")
     assert "hello Ada" in kernel.finish(request).text
-    refused = kernel.run("%%argo -s\ninput()", stdin=False).error
-    assert "StdinNotImplementedError" in refused
+    error = kernel.run("%%argo -s\ninput()", stdin=False).error
+    assert "StdinNotImplementedError" in error
 
 
-def test_late_output_is_shown_under_its_own_cell(kernel):
+def test_late_output_is_shown_in_its_cell(kernel):
     first = kernel.begin("%%argo -s\nimport threading\nthreading.Timer(0.2, print, ['late']).start()")
     kernel.finish(first)
     second = kernel.begin("%%argo -s\nimport time; time.sleep(0.5); print('second')")
-    shown = kernel.finish(second, others=(first,))
-    assert "late" not in shown.text
+    result = kernel.finish(second, others=(first,))
+    assert "late" not in result.text
     assert "late" in kernel.others[first].text
 
 
@@ -197,29 +197,29 @@ class Worse:
 
 
 def outcome(kernel, code):
-    """The status of a cell, and its output: kinds, texts and exceptions."""
-    found = []
+    """The status of a cell, and its messages: type, text and exception."""
+    messages = []
 
-    def take(message):
+    def record(message):
         content = message["content"]
         if message["msg_type"] not in {"status", "execute_input"}:
             frames = [line for line in content.get("traceback", ()) if "Cell" in ansi.strip(line)]
             text = content.get("text") or content.get("data")
-            found.append((message["msg_type"], text, content.get("ename"), content.get("evalue"), len(frames)))
+            messages.append((message["msg_type"], text, content.get("ename"), content.get("evalue"), len(frames)))
 
-    reply = kernel.client.execute_interactive(code, output_hook=take, timeout=60)
-    return reply["content"]["status"], found
+    reply = kernel.client.execute_interactive(code, output_hook=record, timeout=60)
+    return reply["content"]["status"], messages
 
 
 @pytest.mark.parametrize("line", ["%%argo", "%%argo -s"])
 @pytest.mark.parametrize("last", ["Broken()", "Worse()", "display(Broken(), Worse())\nprint('after')"])
-def test_a_value_that_cannot_be_shown_does_the_same_as_in_a_plain_cell(kernel, line, last):
+def test_failing_repr_has_the_same_output_as_in_a_plain_cell(kernel, line, last):
     plain = outcome(kernel, f"{BROKEN}{last}")
     assert "error" in [kind for kind, *_ in plain[1]]
     assert outcome(kernel, f"{line}{BROKEN}{last}") == plain
 
 
-def test_the_traceback_of_a_value_that_a_thread_shows_comes_under_its_own_cell(kernel):
+def test_traceback_of_a_display_in_a_thread_is_in_its_cell(kernel):
     first = kernel.begin(f"%%argo -s{BROKEN}import threading\nthreading.Timer(0.2, display, [Broken()]).start()")
     kernel.finish(first)
     kernel.finish(kernel.begin("%%argo -s\nimport time; time.sleep(0.5)"), others=(first,))
@@ -227,14 +227,14 @@ def test_the_traceback_of_a_value_that_a_thread_shows_comes_under_its_own_cell(k
     assert "Broken()" in kernel.others[first].text
 
 
-def test_one_line_under_the_last_cell_says_that_a_session_ends_and_that_it_has_ended(kernel):
+def test_end_of_a_session_is_announced_under_its_last_cell(kernel):
     kernel.run("%%argo -s short\n1")
     last = kernel.begin("%%argo -s short --set keep=4\n'the last'")
     kernel.finish(last)
     waiting = kernel.begin("import time; time.sleep(6)")
     kernel.finish(waiting, others=(last,))
-    (shown, first), (updated, second) = kernel.others[last].messages
-    assert (shown, updated) == ("display_data", "update_display_data")
+    (first_type, first), (second_type, second) = kernel.others[last].messages
+    assert (first_type, second_type) == ("display_data", "update_display_data")
     assert first["transient"]["display_id"] == second["transient"]["display_id"]
     assert re.fullmatch(r"Session short ends at \d\d:\d\d unless one of its cells .*", first["data"]["text/plain"])
     assert re.fullmatch(
@@ -244,7 +244,7 @@ def test_one_line_under_the_last_cell_says_that_a_session_ends_and_that_it_has_e
     assert "idle for 4 s. Lost:" not in kernel.run("%%argo -s short\n1").text
 
 
-def test_the_next_cell_of_a_session_removes_the_line_on_its_end(monkeypatch):
+def test_next_cell_removes_the_announced_end(monkeypatch):
     published = []
 
     class Sink:

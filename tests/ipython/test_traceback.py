@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases
-"""A remote exception raised here: its type, and the traceback IPython shows of it."""
+"""Remote exceptions that are raised again: their types, and the tracebacks that IPython shows."""
 
 import builtins
 import contextlib
@@ -32,13 +32,13 @@ from uv_argo_magic.remote_traceback import rebuild as tb
 def argo(line, cell):
     shell = get_ipython()
     name = tb.find_cell_name(shell, line, cell)
-    told = None
+    description = None
     try:
         exec(compile("\\n" + cell, {REMOTE!r}, "exec"), {{"__name__": "__main__"}})
     except BaseException as exc:
-        told = json.dumps(describe(exc, {REMOTE!r}, (argo.__code__.co_filename,)))
-    if told is not None:
-        error = tb.rebuild(parse(told), cell_name=name)
+        description = json.dumps(describe(exc, {REMOTE!r}, (argo.__code__.co_filename,)))
+    if description is not None:
+        error = tb.rebuild(parse(description), cell_name=name)
         raise error
 
 get_ipython().register_magic_function(argo, "cell")
@@ -54,22 +54,22 @@ def remote_of(cell):
     raise AssertionError("the cell did not raise")
 
 
-def raised(cell, **named):
-    with pytest.raises(CellFailed) as caught:
+def rebuilt_error(cell, **named):
+    with pytest.raises(CellFailed) as exc_info:
         raise tb.rebuild(remote_of(cell), **named)
-    return caught.value
+    return exc_info.value
 
 
-# What kind of exception it is.
+# Types of exceptions.
 
 
-def test_name_builtin_type_arguments_and_state():
+def test_error_has_name_type_arguments_and_state():
     state = RunState()
-    error = raised("class MyError(KeyError): pass\nraise MyError('k', 1)", state=state)
+    error = rebuilt_error("class MyError(KeyError): pass\nraise MyError('k', 1)", state=state)
     assert type(error).__name__ == "MyError"
     assert isinstance(error, KeyError)
     assert (error.args, str(error), error.state, error.hint) == (("k", 1), "('k', 1)", state, "")
-    assert type(error) is type(raised("class MyError(KeyError): pass\nraise MyError('other')"))
+    assert type(error) is type(rebuilt_error("class MyError(KeyError): pass\nraise MyError('other')"))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_name_builtin_type_arguments_and_state():
     ],
     ids=str,
 )  # fmt: skip
-def test_builtin_types_are_kept_where_the_arguments_make_them(cell, base):
+def test_builtin_types_are_rebuilt(cell, base):
     remote = remote_of(cell)
-    error = raised(cell)
+    error = rebuilt_error(cell)
     assert isinstance(error, base)
     assert str(error) == remote.evalue
     assert type(error).__name__ == remote.ename
@@ -95,12 +95,12 @@ def test_builtin_types_are_kept_where_the_arguments_make_them(cell, base):
     assert (type(copied), str(copied), copied.args) == (type(error), str(error), error.args)
 
 
-def test_attributes_of_builtin_types_are_there():
-    error = raised("open('/nope')")
+def test_attributes_of_builtin_types_are_rebuilt():
+    error = rebuilt_error("open('/nope')")
     assert (error.errno, error.strerror, error.filename) == (2, "No such file or directory", "/nope")
-    assert raised("raise StopIteration(3)").value == 3
-    assert raised("import nope").name == "nope"
-    assert raised("class E(Exception): pass\ne = E(); e.code = 5; raise e").code == 5
+    assert rebuilt_error("raise StopIteration(3)").value == 3
+    assert rebuilt_error("import nope").name == "nope"
+    assert rebuilt_error("class E(Exception): pass\ne = E(); e.code = 5; raise e").code == 5
 
 
 @pytest.mark.parametrize(
@@ -112,45 +112,45 @@ def test_attributes_of_builtin_types_are_there():
     ],
     ids=str,
 )  # fmt: skip
-def test_only_the_name_is_kept_of_what_would_end_ipython_or_cannot_be_made(cell, name):
-    error = raised(cell)
+def test_exceptions_that_exit_keep_only_their_name(cell, name):
+    error = rebuilt_error(cell)
     assert type(error).__name__ == name
     builtin = [cls for cls in type(error).__mro__ if vars(builtins).get(cls.__name__) is cls]
     assert builtin == [Exception, BaseException, object]
 
 
 def test_causes_contexts_and_notes_are_rebuilt():
-    error = raised("try:\n    1/0\nexcept Exception as e:\n    raise KeyError('x') from e")
+    error = rebuilt_error("try:\n    1/0\nexcept Exception as e:\n    raise KeyError('x') from e")
     assert isinstance(error.__cause__, ZeroDivisionError)
-    error = raised("try:\n    1/0\nexcept Exception:\n    e = KeyError('x'); e.add_note('n'); raise e")
+    error = rebuilt_error("try:\n    1/0\nexcept Exception:\n    e = KeyError('x'); e.add_note('n'); raise e")
     assert isinstance(error.__context__, ZeroDivisionError)
     assert error.__notes__ == ["n"]
-    assert raised("try:\n    1/0\nexcept Exception:\n    raise KeyError('x') from None").__suppress_context__
+    assert rebuilt_error("try:\n    1/0\nexcept Exception:\n    raise KeyError('x') from None").__suppress_context__
 
 
-def test_except_star_takes_members_by_their_builtin_types():
-    taken = []
+def test_except_star_catches_members_by_builtin_type():
+    members = []
     cell = "raise ExceptionGroup('g', [ValueError(1), ExceptionGroup('h', [OSError('x'), KeyError('k')])])"
     try:
         try:
             raise tb.rebuild(remote_of(cell))
         except* ValueError as group:
-            taken += group.exceptions
+            members += group.exceptions
         except* OSError as group:
-            taken += group.exceptions[0].exceptions
+            members += group.exceptions[0].exceptions
     except ExceptionGroup as rest:
-        taken += rest.exceptions[0].exceptions
-    assert [type(error).__name__ for error in taken] == ["ValueError", "OSError", "KeyError"]
-    group = raised("raise BaseExceptionGroup('b', [KeyboardInterrupt()])")
+        members += rest.exceptions[0].exceptions
+    assert [type(error).__name__ for error in members] == ["ValueError", "OSError", "KeyError"]
+    group = rebuilt_error("raise BaseExceptionGroup('b', [KeyboardInterrupt()])")
     assert (type(group).__name__, group.message, str(group)) == ("BaseExceptionGroup", "b", "b (1 sub-exception)")
 
 
-def test_a_remote_error_of_a_few_words_is_enough():
+def test_error_without_traceback_is_rebuilt():
     error = tb.rebuild(RemoteError(ename="E", module="m", qualname="E", evalue="v", mro=("Exception",)))
     assert (str(error), error.remote_traceback) == ("v", None)
 
 
-# What IPython shows of it.
+# Tracebacks in IPython.
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def shell():
     InteractiveShell.clear_instance()
 
 
-def shown(shell, cell):
+def output_of_failing_cell(shell, cell):
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         result = shell.run_cell(cell, store_history=True)
@@ -171,22 +171,22 @@ def shown(shell, cell):
     return out.getvalue()
 
 
-def both(shell, cell):
-    """What a plain cell shows, and what the same cell shows under the magic; numbers of cells and lines made equal."""
-    plain = shown(shell, "# a line, where the other has the magic\n" + cell)
-    ours = shown(shell, "%%argo --deps 'x'\n" + cell)
+def plain_and_rebuilt(shell, cell):
+    """The output of a plain cell, and of the same cell with the magic; with the same cell numbers."""
+    plain = output_of_failing_cell(shell, "# comment instead of the magic\n" + cell)
+    ours = output_of_failing_cell(shell, "%%argo --deps 'x'\n" + cell)
     assert "\u2063" not in ours
     texts = []
     for text in (plain, ours):
         numbered = re.sub(r"In\[\d+\]", "In[n]", text)
         counted = re.sub(r"similar frames: (.*) \(\d+ times\)", r"similar frames: \1", numbered)
-        texts.append(counted.replace("%%argo --deps 'x'", "# a line, where the other has the magic"))
+        texts.append(counted.replace("%%argo --deps 'x'", "# comment instead of the magic"))
     return texts
 
 
-DEEP = 320
-"""Frames, which are enough for pytest, IPython and a traceback that is shortened."""
-SAME = [
+RECURSION_LIMIT = 320
+"""A recursion limit that is enough for pytest, IPython and a traceback that is shortened."""
+FAILING_CELLS = [
     "1/0",
     "def f(x, *a, k=1, **kw):\n    y = [\n        x,\n        1/x,\n    ]\n    return y\n\nf(0)",
     "class A:\n    def method(self, x):\n        return (lambda y: x[y])(3)\n\nA().method([])",
@@ -203,46 +203,46 @@ SAME = [
 
 
 @pytest.mark.parametrize("colors", ["nocolor", pytest.param("linux", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("cell", SAME, ids=range(len(SAME)))
-def test_the_traceback_is_the_one_of_a_plain_cell(shell, cell, colors):
+@pytest.mark.parametrize("cell", FAILING_CELLS, ids=range(len(FAILING_CELLS)))
+def test_traceback_is_the_same_as_in_a_plain_cell(shell, cell, colors):
     shell.colors = colors
     limit = sys.getrecursionlimit()
-    # For each frame of a deep traceback, IPython looks at every module of this process.
-    sys.setrecursionlimit(DEEP)
+    # IPython is slow with deep tracebacks: it searches all modules for each frame.
+    sys.setrecursionlimit(RECURSION_LIMIT)
     try:
-        plain, ours = both(shell, cell)
+        plain, ours = plain_and_rebuilt(shell, cell)
     finally:
         sys.setrecursionlimit(limit)
     if colors == "linux":
-        # The magic's line is shown in the colour of a comment; all else is letter by letter the same.
+        # The line of the magic has the colour of a comment; everything else is the same.
         assert "\x1b[" in ours
     assert ours == plain
 
 
 @pytest.mark.parametrize("mode", ["Plain", "Minimal"])
-def test_other_traceback_modes_work_too(shell, mode):
+def test_traceback_modes_are_supported(shell, mode):
     shell.run_line_magic("xmode", mode)
     try:
-        plain, ours = both(shell, "def f(x):\n    return 1/x\nf(0)")
+        plain, ours = plain_and_rebuilt(shell, "def f(x):\n    return 1/x\nf(0)")
     finally:
         shell.run_line_magic("xmode", "Context")
     assert ours == plain
 
 
-def test_verbose_mode_says_that_values_were_not_sent(shell):
+def test_verbose_mode_marks_values_as_not_sent(shell):
     shell.run_line_magic("xmode", "Verbose")
     try:
-        text = shown(shell, "%%argo\ndef f(x):\n    return 1/x\nf(0)")
+        text = output_of_failing_cell(shell, "%%argo\ndef f(x):\n    return 1/x\nf(0)")
     finally:
         shell.run_line_magic("xmode", "Context")
     assert "in f(x=<not sent>)" in text
 
 
-def test_frames_of_libraries_are_shown_with_the_lines_sent_along(shell):
-    plain, ours = both(shell, "import json\njson.loads('{')")
+def test_frames_of_libraries_show_the_remote_lines(shell):
+    plain, ours = plain_and_rebuilt(shell, "import json\njson.loads('{')")
     heads = [line for line in ours.splitlines() if line.startswith(("File ", "Cell "))]
     plain_heads = [line for line in plain.splitlines() if line.startswith(("File ", "Cell "))]
-    # A path in a pod or in the store of environments would be long, and of no use here.
+    # Paths are shortened, since the files exist only in the pod or the environment store.
     assert heads == [re.sub(r"^File .*/(?=json/)", "File ", line) for line in plain_heads]
     assert any(line.startswith("File json/decoder.py:") for line in heads)
     assert len(heads) == 4
@@ -251,7 +251,7 @@ def test_frames_of_libraries_are_shown_with_the_lines_sent_along(shell):
     assert "test_traceback" not in ours
 
 
-def test_a_remote_file_is_not_mixed_up_with_a_file_of_that_name_here(shell, tmp_path):
+def test_local_file_with_the_same_path_is_not_shown(shell, tmp_path):
     path = tmp_path / "lib.py"
     path.write_text("def broken():\n    raise ValueError('then')\n")
     cell = f"import runpy\nrunpy.run_path({str(path)!r})['broken']()"
@@ -263,50 +263,50 @@ def test_a_remote_file_is_not_mixed_up_with_a_file_of_that_name_here(shell, tmp_
     assert "another file" not in text
 
 
-def test_groups_are_shown_as_python_shows_them_without_machinery(shell):
+def test_exception_groups_are_shown_as_by_python(shell):
     cell = (
         "def g(x): raise ValueError(x)\ntry: g(1)\nexcept ValueError as e: one = e\nraise ExceptionGroup('many', [one])"
     )
-    plain, ours = both(shell, cell)
+    plain, ours = plain_and_rebuilt(shell, cell)
     plain = re.sub(r'  \|   File ".*interactiveshell.py", line .*\n.*exec\(.*\n(?:  \| +[~^]+\n)?', "", plain)
     files = re.compile(r'File "<ipython-input-.*?>"')
     assert files.sub("File", ours) == files.sub("File", plain)
 
 
 @pytest.mark.parametrize("cell", ["import sys\nsys.exit(3)", "raise KeyboardInterrupt", "raise GeneratorExit"])
-def test_what_would_end_a_session_is_shown_as_an_error(shell, cell):
-    text = shown(shell, "%%argo\n" + cell)
+def test_exit_exceptions_are_shown_as_errors(shell, cell):
+    text = output_of_failing_cell(shell, "%%argo\n" + cell)
     assert "Traceback (most recent call last)" in text
     assert re.search(r"(SystemExit: 3|KeyboardInterrupt: |GeneratorExit: )$", text.strip("\n"))
     assert shell.run_cell("1").success
 
 
-def test_a_syntax_error_in_code_that_ran_is_shown_where_it_points(shell):
-    plain, ours = both(shell, "import ast\nast.parse('x = (')")
+def test_syntax_error_at_run_time_shows_its_position(shell):
+    plain, ours = plain_and_rebuilt(shell, "import ast\nast.parse('x = (')")
     assert ours.splitlines()[-4:] == plain.splitlines()[-4:]
     assert "Cell In[n], line 3" in ours
 
 
-def test_a_syntax_error_found_here_is_shown_as_that_of_a_plain_cell(shell):
+def test_local_syntax_error_is_shown_as_in_a_plain_cell(shell):
     cell = "x = 1\nif x\n    pass\n"
     name = tb.find_cell_name(shell, "--deps x", cell)
-    with pytest.raises(SyntaxError) as found:
+    with pytest.raises(SyntaxError) as exc_info:
         compile("\n" + cell, name, "exec")
-    error = tb.syntax_error(found.value, cell_name=name)
+    error = tb.syntax_error(exc_info.value, cell_name=name)
     assert type(error).__name__ == "SyntaxError"
     assert not isinstance(error, SyntaxError)
     text = "\n".join(error._render_traceback_())
     assert re.search(r"Cell In\[\d+\], line 3\n    if x\n        \^\nSyntaxError: expected ':'", text)
 
 
-def test_without_ipython_the_text_is_pythons(monkeypatch):
+def test_traceback_without_ipython_is_that_of_python(monkeypatch):
     monkeypatch.setattr(tb, "_shell", lambda: None)
     text = "\n".join(tb.rebuild(remote_of("1/0"))._render_traceback_())
     assert text.startswith("Traceback (most recent call last):")
     assert text.endswith("ZeroDivisionError: division by zero")
 
 
-def test_somebody_elses_exception_handler_is_left_alone(shell):
+def test_existing_exception_handler_is_not_replaced(shell):
     def handler(*_args, **_named):
         return None
 
@@ -315,10 +315,10 @@ def test_somebody_elses_exception_handler_is_left_alone(shell):
     assert shell.custom_exceptions == (ValueError,)
 
 
-# The same through a real kernel.
+# In a real kernel.
 
 
-def test_a_real_kernel_reports_name_text_and_traceback(tmp_path, monkeypatch):
+def test_real_kernel_sends_name_message_and_traceback(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     cells = [
         SETUP,
@@ -329,7 +329,7 @@ def test_a_real_kernel_reports_name_text_and_traceback(tmp_path, monkeypatch):
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(cell)) for cell in cells])
     nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3", allow_errors=True).execute()
-    _, division, group, leaving, after = (cell.outputs for cell in notebook.cells)
+    _, division, group, exit_outputs, last = (cell.outputs for cell in notebook.cells)
     (division,) = division
     assert (division.output_type, division.ename, division.evalue) == ("error", "ZeroDivisionError", "division by zero")
     text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(division.traceback))
@@ -338,12 +338,12 @@ def test_a_real_kernel_reports_name_text_and_traceback(tmp_path, monkeypatch):
     assert "rebuild" not in text
     assert [(output.output_type, output.ename) for output in group] == [("error", "ExceptionGroup")]
     assert "ValueError: 1" in "\n".join(group[0].traceback)
-    assert [(output.ename, output.evalue) for output in leaving] == [("SystemExit", "3")]
-    assert after[0].text == "still here\n"
+    assert [(output.ename, output.evalue) for output in exit_outputs] == [("SystemExit", "3")]
+    assert last[0].text == "still here\n"
 
 
 @pytest.mark.parametrize(
-    ("path", "shown"),
+    ("path", "expected"),
     [
         ("/home/me/.cache/uv-argo/store/trees/f4e2/site/numpy/linalg/_linalg.py", "numpy/linalg/_linalg.py"),
         ("/tmp/uv-argo-1/venv/lib/python3.12/site-packages/rich/console.py", "rich/console.py"),
@@ -353,5 +353,5 @@ def test_a_real_kernel_reports_name_text_and_traceback(tmp_path, monkeypatch):
         ("<string>", "<string>"),
     ],
 )
-def test_the_path_of_a_library_is_the_one_within_its_package(path, shown):
-    assert frames.clean(frames.marked(path)) == shown
+def test_library_paths_are_relative_to_the_package(path, expected):
+    assert frames.clean(frames.marked(path)) == expected

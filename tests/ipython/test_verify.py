@@ -1,4 +1,4 @@
-"""`%argo verify` and `uv-argo verify`: a saved notebook runs again elsewhere, with an empty cache."""
+"""`%argo verify` and `uv-argo verify`: run the cells of a saved notebook again, with an empty cache."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def panel(shell, monkeypatch):
 
 
 @pytest.fixture
-def notebook(shell, index, tmp_path):
-    """`notebook((line, cell), ...)`: run these and save them with their outputs, as Jupyter does; the file's path."""
+def save_notebook(shell, index, tmp_path):
+    """`save_notebook((line, cell), ...)`: run cells, save them with their outputs like Jupyter, and return the path."""
 
     def save(*cells):
         path = tmp_path / "study.ipynb"
@@ -29,17 +29,17 @@ def notebook(shell, index, tmp_path):
         saved = [{"cell_type": "markdown", "source": "text", "metadata": {}}]
         for line, cell in cells:
             source = f"%%argo {line}\n{cell}"
-            with capture_output() as shown:
-                done = shell.run_cell(source)
+            with capture_output() as captured:
+                execution = shell.run_cell(source)
             outputs = [
-                {"output_type": "display_data", "data": one.data, "metadata": one.metadata or {}}
-                for one in shown.outputs
+                {"output_type": "display_data", "data": output.data, "metadata": output.metadata or {}}
+                for output in captured.outputs
             ]
             # The shell prints the result and shows the traceback; a kernel sends them.
-            stdout, _, result = shown.stdout.partition("Out[")
+            stdout, _, result = captured.stdout.partition("Out[")
             outputs.append({"output_type": "stream", "name": "stdout", "text": stdout.splitlines(keepends=True)})
-            if done.error_in_exec:
-                error = done.error_in_exec
+            if execution.error_in_exec:
+                error = execution.error_in_exec
                 outputs[-1]["text"] = [cell.partition("print('")[2].partition("'")[0] + "\n"]
                 outputs.append({"output_type": "error", "ename": type(error).__name__, "evalue": str(error)})
             elif result:
@@ -52,9 +52,9 @@ def notebook(shell, index, tmp_path):
     return save
 
 
-def change(path, what):
+def edit_cells(path, edit):
     data = json.loads(path.read_text())
-    what([cell for cell in data["cells"] if cell["cell_type"] == "code"])
+    edit([cell for cell in data["cells"] if cell["cell_type"] == "code"])
     path.write_text(json.dumps(data))
 
 
@@ -64,8 +64,8 @@ CELLS = (
 )
 
 
-def test_a_notebook_gives_the_same_packages_with_an_empty_cache_elsewhere(notebook, index, tmp_path):
-    path = notebook(*CELLS)
+def test_verify_installs_the_same_packages_elsewhere(save_notebook, index, tmp_path):
+    path = save_notebook(*CELLS)
     index.add("alpha", "2.0")
     fresh = tmp_path / "fresh"
     fresh.mkdir()
@@ -73,34 +73,34 @@ def test_a_notebook_gives_the_same_packages_with_an_empty_cache_elsewhere(notebo
     environ = os.environ | {"UV_ARGO_HOME": str(fresh / "home"), "UV_CACHE_DIR": str(fresh / "uv")}
     code = "import sys; from uv_argo_magic.cli import main; sys.exit(main(['verify', 'study.ipynb']))"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=fresh, env=environ, capture_output=True, text=True, check=False, timeout=120)
-    lines = [line.split("  ") for line in done.stdout.splitlines()]
+    result = subprocess.run(command, cwd=fresh, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    lines = [line.split("  ") for line in result.stdout.splitlines()]
     rows = [[cell.strip() for cell in line if cell] for line in lines[2:4]]
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     assert rows == [
         ["1", "same", "2, hash for hash", "the same", "import alpha, beta"],
         ["2", "same", "0, hash for hash", "the same", "print('before'); 1 / 0"],
     ]
     assert lines[4] == ["2 same, 0 differs, 0 not run"]
-    assert not list((fresh / "home").rglob("spec.json")), "nothing is kept in the history"
+    assert not list((fresh / "home").rglob("spec.json")), "the history must not contain the run"
 
 
 def run_verify(shell, line="verify"):
-    with capture_output() as shown, pytest.raises(VerifyFailed, match="some cells differ"):
+    with capture_output() as captured, pytest.raises(VerifyFailed, match="some cells differ"):
         shell.run_line_magic("argo", line)
-    return shown.outputs[0].data["text/plain"]
+    return captured.outputs[0].data["text/plain"]
 
 
-def test_what_differs_is_named(shell, notebook, index):
-    path = notebook(*CELLS, ("", "x = 1"), ("--deps alpha", "import alpha; print('a\\nb')"))
+def test_verify_reports_differences(shell, save_notebook, index):
+    path = save_notebook(*CELLS, ("", "x = 1"), ("--deps alpha", "import alpha; print('a\\nb')"))
 
-    def spoil(cells):
+    def modify(cells):
         cells[0]["outputs"][-1]["data"]["text/plain"] = "'9.0'"
         cells[1]["outputs"][-1]["evalue"] = "by zero"
         cells[2]["source"] = ["%%argo\n", "x = 2"]
         cells[3]["outputs"][-1]["text"] = ["a\n", "c\n"]
 
-    change(path, spoil)
+    edit_cells(path, modify)
     output = run_verify(shell)
     assert "display 1: \"'9.0'\" became \"'1.0'\"" in output
     assert "ended with ZeroDivisionError: by zero, now with ZeroDivisionError: division by zero" in output
@@ -109,8 +109,8 @@ def test_what_differs_is_named(shell, notebook, index):
     assert output.endswith("0 same, 4 differs, 0 not run")
 
 
-def test_another_file_under_the_same_version_is_a_difference(shell, notebook, index):
-    path = notebook(CELLS[0])
+def test_verify_reports_a_replaced_file(shell, save_notebook, index):
+    path = save_notebook(CELLS[0])
     index.remove("beta")
     index.add("beta", "1.0", files={"beta.py": "changed = True"})
     shell.user_ns["x"] = 1
@@ -121,15 +121,15 @@ def test_another_file_under_the_same_version_is_a_difference(shell, notebook, in
     assert "InstallFailed" in output
 
 
-def test_what_cannot_be_run_says_why(shell, notebook, index):
+def test_verify_reports_why_cells_cannot_run(shell, save_notebook, index):
     shell.user_ns["x"] = 1
-    path = notebook(("--push x", "print(x)"), ("", "1"), ("", "2"))
+    path = save_notebook(("--push x", "print(x)"), ("", "1"), ("", "2"))
 
-    def spoil(cells):
+    def modify(cells):
         del cells[1]["outputs"][0]["metadata"]["uv_argo"]
         cells[2]["outputs"][0]["metadata"]["uv_argo"]["python"] = "9.9.9"
 
-    change(path, spoil)
+    edit_cells(path, modify)
     output = run_verify(shell)
     assert "takes x from the notebook" in output
     assert "no run is recorded in its output" in output
@@ -138,13 +138,13 @@ def test_what_cannot_be_run_says_why(shell, notebook, index):
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
-def test_what_is_no_notebook(shell, tmp_path, text):
+def test_verify_rejects_other_files(shell, tmp_path, text):
     (tmp_path / "x.ipynb").write_text(text)
     with pytest.raises(SpecError, match=r"x\.ipynb is not a notebook in format 4"):
         shell.run_line_magic("argo", "verify x.ipynb")
 
 
-def test_which_notebook(shell, tmp_path):
+def test_verify_requires_a_notebook_with_output(shell, tmp_path):
     with pytest.raises(SpecError, match="cannot determine the notebook's path"):
         shell.run_line_magic("argo", "verify")
     with pytest.raises(SpecError, match=r"cannot read no\.ipynb"):
@@ -154,44 +154,44 @@ def test_which_notebook(shell, tmp_path):
         shell.run_line_magic("argo", "verify x.ipynb")
 
 
-def test_displays_are_kept_as_a_front_end_keeps_them():
-    seen = verify._Recorder()
-    seen.publish({"text/plain": "one"}, {}, transient={"display_id": "d"}, update=False)
-    seen.publish({"text/plain": "two"}, {}, transient={"display_id": "d"}, update=True)
-    seen.write("stdout", "x")
-    seen.write("stderr", "warn")
-    seen.clear(wait=True)
-    assert seen.shown("") == verify.Shown(stdout="x", texts=("two",), error="")
-    seen.write("stdout", "y")
-    assert seen.shown("E") == verify.Shown(stdout="y", texts=(), error="E")
-    seen.clear(wait=False)
-    assert seen.shown("").stdout == ""
+def test_recorder_updates_and_clears_displays():
+    recorder = verify._Recorder()
+    recorder.publish({"text/plain": "one"}, {}, transient={"display_id": "d"}, update=False)
+    recorder.publish({"text/plain": "two"}, {}, transient={"display_id": "d"}, update=True)
+    recorder.write("stdout", "x")
+    recorder.write("stderr", "warn")
+    recorder.clear(wait=True)
+    assert recorder.shown("") == verify.Shown(stdout="x", texts=("two",), error="")
+    recorder.write("stdout", "y")
+    assert recorder.shown("E") == verify.Shown(stdout="y", texts=(), error="E")
+    recorder.clear(wait=False)
+    assert recorder.shown("").stdout == ""
 
 
-def test_what_a_table_of_differences_says():
-    def shown(*texts):
+def test_compare_output_describes_differences():
+    def outputs(*texts):
         return verify.Shown(stdout="", texts=texts, error="")
 
-    assert verify.compare_output(shown("a"), shown("a", "b")) == "display 2: '(none)' became 'b'"
-    assert verify.compare_output(shown("<x at 0x7f00aa11>"), shown("<x at 0x7f99bb22>")) == ""
-    long = verify.compare_output(shown("a\nb"), shown("a\nb\nc"))
-    assert long == "display 1: 2 lines became 3"
+    assert verify.compare_output(outputs("a"), outputs("a", "b")) == "display 2: '(none)' became 'b'"
+    assert verify.compare_output(outputs("<x at 0x7f00aa11>"), outputs("<x at 0x7f99bb22>")) == ""
+    difference = verify.compare_output(outputs("a\nb"), outputs("a\nb\nc"))
+    assert difference == "display 1: 2 lines became 3"
 
 
-def test_cells_of_a_session_run_in_their_order_in_a_new_session(shell, notebook, index):
-    path = notebook(
+def test_verify_runs_session_cells_in_a_new_session(shell, save_notebook, index):
+    path = save_notebook(
         ("-s --deps alpha", "import alpha\nx = [alpha.__version__]"),
         ("-s --deps beta", "import beta\nx.append(beta.__version__); x"),
         ("-s", "print(len(x))"),
     )
     shell.run_line_magic("argo", "stop main")
-    with capture_output() as shown:
+    with capture_output() as captured:
         shell.run_line_magic("argo", "verify")
-    table = shown.outputs[0].data["text/plain"]
+    table = captured.outputs[0].data["text/plain"]
     assert table.endswith("3 same, 0 differs, 0 not run"), table
-    with capture_output() as shown:
+    with capture_output() as captured:
         shell.run_line_magic("argo", "sessions")
-    assert "No sessions." in shown.stdout
+    assert "No sessions." in captured.stdout
     with pytest.raises(SpecError, match="needs the cells before it"):
         shell.run_line_magic("argo", "export --to cell.py")
     assert path.exists()
