@@ -1,4 +1,4 @@
-"""Where the contract tests keep what runs leave behind."""
+"""Fixtures of the contract tests."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from uv_argo_magic.cli import main
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home of this test's own for history, locks and trees."""
+    """A separate home folder for history, locks and environments."""
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 @pytest.fixture
-def cell(home, index, tmp_path, monkeypatch):
-    """Runs code on the local backend with packages of the module's index, and an empty cache of uv."""
+def run_cell(home, index, tmp_path, monkeypatch):
+    """Run code on the local backend with packages of the module's `index` and an empty uv cache."""
     monkeypatch.setenv("UV_ARGO_BACKEND", "local")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     monkeypatch.chdir(tmp_path)
 
-    def cell(code, deps="alpha", *, start=run, **settings):
+    def run_cell(code, deps="alpha", *, start=run, **settings):
         return start(code, deps=deps, settings={"index_url": index.url, "panel": "none", **settings})
 
-    return cell
+    return run_cell
 
 
 @pytest.fixture
-def argo(folder, capsys):
-    """Runs `uv-argo` in this process, in the test's own `folder`: its status, and what it printed."""
+def uv_argo(folder, capsys):
+    """Run `uv-argo` in this process and in `folder`; returns its status and its output."""
 
-    def call(*words):
-        status = main(words)
-        shown = capsys.readouterr()
-        return status, shown.out + shown.err
+    def uv_argo(*arguments):
+        status = main(arguments)
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
 
-    return call
+    return uv_argo

@@ -1,4 +1,4 @@
-"""`--dry-run` on a cluster: the manifest is printed, and the API is asked about it and creates nothing."""
+"""`--dry-run` on a cluster: prints the manifest and checks it with a dry run of the API."""
 
 from __future__ import annotations
 
@@ -25,22 +25,27 @@ def server(tmp_path, home):
 
 
 @pytest.fixture
-def described(server):
-    def describe(kubeconfig: str = "", cell: str = "print(1)", **more: Any) -> str:
-        settings = Settings(kubeconfig=kubeconfig or str(server.kubeconfig), images=((HERE, "none"),), **more)
+def describe(server):
+    def describe(kubeconfig: str = "", cell: str = "print(1)", **settings: Any) -> str:
         backend = ArgoBackend()
-        return prepare(RunSpec(cell=cell, settings=settings, backend="argo"), backend).describe(backend)
+        kubeconfig = kubeconfig or str(server.kubeconfig)
+        spec = RunSpec(
+            cell=cell,
+            settings=Settings(kubeconfig=kubeconfig, images=((HERE, "none"),), **settings),
+            backend="argo",
+        )
+        return prepare(spec, backend).describe(backend)
 
     return describe
 
 
-def test_the_manifest_is_printed_and_nothing_is_created(server, described):
-    text = described(cell="print('{{workflow.name}}')")
-    about, _, manifest = text.partition("\n\napiVersion:")
-    assert about.endswith("print('{{workflow.name}}')")
-    made = yaml.safe_load(f"apiVersion:{manifest}")
-    assert made["kind"] == "Workflow"
-    assert "characters of base64" in made["spec"]["templates"][0]["script"]["source"]
+def test_manifest_is_printed_and_not_created(server, describe):
+    text = describe(cell="print('{{workflow.name}}')")
+    summary, _, manifest = text.partition("\n\napiVersion:")
+    assert summary.endswith("print('{{workflow.name}}')")
+    workflow = yaml.safe_load(f"apiVersion:{manifest}")
+    assert workflow["kind"] == "Workflow"
+    assert "characters of base64" in workflow["spec"]["templates"][0]["script"]["source"]
     assert "# test, namespace nb: the API would accept this Workflow" in manifest
     calls = [query for _, path, query in server.calls if not path.endswith("/configmaps/uv-argo-policy")]
     assert (calls, server.workflows) == (
@@ -49,7 +54,7 @@ def test_the_manifest_is_printed_and_nothing_is_created(server, described):
     )
 
 
-def test_a_cell_of_a_session_has_no_workflow_of_its_own(server):
+def test_session_cell_prints_no_workflow(server):
     settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
     backend = ArgoBackend()
     text = prepare(RunSpec(cell="print(1)", settings=settings, backend="argo", session="main"), backend).describe(
@@ -61,7 +66,7 @@ def test_a_cell_of_a_session_has_no_workflow_of_its_own(server):
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "words"),
+    ("status", "message", "expected"),
     [
         (
             422,
@@ -81,23 +86,23 @@ def test_a_cell_of_a_session_has_no_workflow_of_its_own(server):
         ),
     ],
 )
-def test_a_refusal_is_said_in_words(server, described, status, message, words):
+def test_rejected_manifest_is_explained(server, describe, status, message, expected):
     server.fail("POST", status, message)
-    last = described().rsplit("\n", 1)[-1]
+    last = describe().rsplit("\n", 1)[-1]
     assert last.startswith("# The API rejects this Workflow: ")
-    assert words in last
+    assert expected in last
 
 
-def test_without_a_cluster_the_manifest_is_printed_all_the_same(described, tmp_path):
-    text = described(kubeconfig=str(tmp_path / "nowhere"))
+def test_manifest_is_printed_without_a_cluster(describe, tmp_path):
+    text = describe(kubeconfig=str(tmp_path / "nowhere"))
     assert "kind: Workflow" in text
     assert text.rsplit("\n", 1)[-1].startswith("# The API was not checked: no cluster is configured")
 
 
-def test_what_argo_does_not_know_is_not_sent(server, described, capsys):
-    assert "pendingTimeout: 60s" in described(pending_timeout=60.0)
+def test_unsupported_field_is_not_sent(server, describe, capsys):
+    assert "pendingTimeout: 60s" in describe(pending_timeout=60.0)
     server.fields = []
-    assert "pendingTimeout" not in described(pending_timeout=60.0)
+    assert "pendingTimeout" not in describe(pending_timeout=60.0)
     settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),), pending_timeout=60.0)
     backend = ArgoBackend()
     spec = RunSpec(cell="print(1)", settings=settings, backend="argo")
@@ -106,38 +111,38 @@ def test_what_argo_does_not_know_is_not_sent(server, described, capsys):
     assert "pending_timeout ignored" in capsys.readouterr().err
 
 
-def test_a_patch_is_part_of_what_is_sent(described, tmp_path):
+def test_manifest_contains_patch(describe, tmp_path):
     (tmp_path / "patch.yaml").write_text("spec: {priority: 5, templates: [{name: cell, podSpecPatch: {priority: 1}}]}")
-    text = described(patch=str(tmp_path / "patch.yaml"))
+    text = describe(patch=str(tmp_path / "patch.yaml"))
     assert "priority: 5" in text
     assert '"name": "wait"' in text
     assert '"priority": 1' in text
 
 
-def test_the_containers_that_argo_adds_are_seen_once(server, described):
+def test_containers_added_by_argo_are_patched(server, describe):
     pod = {"metadata": {"uid": "1", "labels": {LABEL: ""}}, "spec": {"containers": [{"name": "supervisor"}]}}
     server.changed("ADDED", pod)
-    assert '"name": "supervisor"' in described()
+    assert '"name": "supervisor"' in describe()
 
 
-def test_a_large_program_is_said_to_lie_beside_it(described):
+def test_large_program_is_in_separate_config_map(describe):
     numbers = [i * 7919 % 1_000_003 for i in range(30_000)]
-    *_, beside, answer = described(cell=f"numbers = {numbers}").split("\n")
-    assert re.fullmatch(r"# The program \([\d,]+ bytes\) is in a separate ConfigMap\.", beside)
+    *_, note, answer = describe(cell=f"numbers = {numbers}").split("\n")
+    assert re.fullmatch(r"# The program \([\d,]+ bytes\) is in a separate ConfigMap\.", note)
     assert "would accept" in answer
 
 
-def test_threads_import_hera_once_and_see_all_of_it():
+def test_threads_can_import_hera_concurrently():
     code = """
 import threading, time
 from uv_argo_magic.backends.argo.manifests.hera import hera
-made = []
-threads = [threading.Thread(target=lambda: made.append(hera()[0].Workflow)) for _ in range(60)]
+classes = []
+threads = [threading.Thread(target=lambda: classes.append(hera()[0].Workflow)) for _ in range(60)]
 for thread in threads:
     thread.start()
-    time.sleep(0.03)  # while the first one imports it
+    time.sleep(0.03)  # while the first thread imports hera
 for thread in threads: thread.join()
-print(len(made))
+print(len(classes))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "60\n", done.stderr
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "60\n", completed.stderr

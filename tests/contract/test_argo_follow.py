@@ -1,4 +1,4 @@
-"""Following a workflow: repeats are dropped exactly, breaks heal, a lost pod ends the run."""
+"""Follow a workflow: reconnects lose and repeat no output, and a lost pod ends the run."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from uv_argo_magic.engine.prepare import prepare
 from uv_argo_magic.engine.run import Run, start
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, StreamLost, SubmitRejected
 
-# (time in tenths of a second, text) of each line of a log: several may carry the same time.
+# (time in tenths of a second, text) of each log line; several lines can have the same time.
 LINES = st.lists(st.tuples(st.integers(0, 40), st.text("ab é\r", max_size=6)), max_size=20)
 
 
-def stamped(lines):
+def add_timestamps(lines):
     return [(f"2026-01-01T00:00:{t // 10:02d}.{t % 10}00000000Z", text) for t, text in sorted(lines)]
 
 
 @given(LINES, st.data())
-def test_breaks_anywhere_lose_and_repeat_nothing(lines, data):
-    log = stamped(lines)
-    whole = "".join(f"{stamp} {text}\n" for stamp, text in log).encode()
-    tail, got = tails.LogStream(), ""
+def test_reconnects_lose_and_repeat_no_lines(lines, data):
+    log = add_timestamps(lines)
+    complete = "".join(f"{stamp} {text}\n" for stamp, text in log).encode()
+    stream, received = tails.LogStream(), ""
     for _ in range(data.draw(st.integers(0, 4))):
-        # A reconnect begins at the whole second of the last line, and breaks off in the middle of anything.
-        again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= tail.last[:19]).encode()
+        # A reconnect starts at the whole second of the last line, and can break anywhere.
+        again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= stream.last[:19]).encode()
         cut = data.draw(st.integers(0, len(again)))
         middle = data.draw(st.integers(0, cut))
-        got += tail.feed(again[:middle]) + tail.feed(again[middle:cut])
-        tail.cut()
-    again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= tail.last[:19]).encode()
-    got += tail.feed(again) + tail.end()
-    assert got == "".join(f"{text}\n" for _, text in log)
-    assert whole or not got
+        received += stream.feed(again[:middle]) + stream.feed(again[middle:cut])
+        stream.cut()
+    again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= stream.last[:19]).encode()
+    received += stream.feed(again) + stream.end()
+    assert received == "".join(f"{text}\n" for _, text in log)
+    assert complete or not received
 
 
-def test_argos_own_lines_are_not_the_users():
-    tail = tails.LogStream(EXECUTOR_LINES)
+def test_lines_of_argo_executor_are_removed():
+    stream = tails.LogStream(EXECUTOR_LINES)
     stamp = b"2026-01-01T00:00:00.000000000Z "
     text = b"".join(
         stamp + line
@@ -64,7 +64,7 @@ def test_argos_own_lines_are_not_the_users():
             b"no newline",
         )
     )
-    assert tail.feed(text) + tail.end() == "time=noon, and nothing of Argo's\nno newline"
+    assert stream.feed(text) + stream.end() == "time=noon, and nothing of Argo's\nno newline"
 
 
 @pytest.fixture
@@ -81,41 +81,41 @@ def begin(server):
     backend = ArgoBackend()
 
     def begin(cell: str, **settings) -> Run:
-        made = Settings(kubeconfig=str(server.kubeconfig), images=(("3.11.2", "none"),), **settings)
-        return start(prepare(RunSpec(cell=cell, settings=made, backend="argo"), backend), backend=backend)
+        run_settings = Settings(kubeconfig=str(server.kubeconfig), images=(("3.11.2", "none"),), **settings)
+        return start(prepare(RunSpec(cell=cell, settings=run_settings, backend="argo"), backend), backend=backend)
 
     return begin
 
 
-def only(server: ArgoServer):
+def only_workflow(server: ArgoServer):
     (workflow,) = server.workflows.values()
     return workflow
 
 
-def test_a_log_that_breaks_off_all_the_time_is_whole(server, begin):
-    # More than a second of it, and less than the cut in each: a reconnect begins at a whole second.
+def test_output_is_complete_despite_broken_log_streams(server, begin):
+    # The output takes several seconds, with less than `cut` bytes in each, since reconnects start at whole seconds.
     server.cut = 4000
-    one = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.02)")
-    state = one.wait(60)
+    run = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.02)")
+    state = run.wait(60)
     assert state.outcome == "Succeeded"
-    assert one.logs() == "".join(f"line {i} {'x' * (i % 7)}\n" for i in range(150))
+    assert run.logs() == "".join(f"line {i} {'x' * (i % 7)}\n" for i in range(150))
     assert not state.gaps
     assert sum("/log" in path for _, path, _ in server.calls) > 1
 
 
-def test_an_api_with_problems_of_its_own_loses_nothing(server, begin, tmp_path):
+def test_api_errors_lose_no_output(server, begin, tmp_path):
     gate = tmp_path / "gate"
-    one = begin(gated(gate))
+    run = begin(gated(gate))
     server.fail("GET /apis", 503, times=3)
     server.fail("watch=1", 410, times=2)
     server.fail("/log", 500, times=2)
     server.fail("/log", 404, 'pods "x" not found', times=1)
     until(lambda: not server.failures)
     gate.touch()
-    assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "begun\nend\n")
+    assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
 
 
-def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeypatch, tmp_path):
+def test_unreachable_api_is_reported_until_it_responds(server, begin, monkeypatch, tmp_path):
     monkeypatch.setattr(watchers, "REPORT_AFTER", 0.3)
     gate = tmp_path / "gate"
     run = begin(gated(gate))
@@ -133,7 +133,7 @@ def test_an_api_that_is_away_is_reported_until_it_answers(server, begin, monkeyp
     assert run.logs() == "begun\nend\n"
 
 
-def test_credentials_that_expire_are_reported_until_new_ones_are_there(server, begin, monkeypatch, tmp_path):
+def test_expired_credentials_are_reported_until_renewed(server, begin, monkeypatch, tmp_path):
     monkeypatch.setattr(watchers, "REPORT_AFTER", 0.2)
     gate = tmp_path / "gate"
     run = begin(gated(gate))
@@ -147,7 +147,7 @@ def test_credentials_that_expire_are_reported_until_new_ones_are_there(server, b
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
 
 
-def test_a_log_that_falls_silent_is_reported_if_a_new_request_is_silent_too(server, begin, monkeypatch, tmp_path):
+def test_silent_log_is_reported_if_retry_is_silent(server, begin, monkeypatch, tmp_path):
     monkeypatch.setattr(watchers, "SILENCE", 0.6)
     monkeypatch.setattr(watchers, "LOG_ANSWER", 0.4)
     monkeypatch.setattr(watchers, "REPORT_AFTER", 0.2)
@@ -164,8 +164,8 @@ def test_a_log_that_falls_silent_is_reported_if_a_new_request_is_silent_too(serv
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
 
 
-class Quiet:
-    """A pod whose log has one line, and nothing more for as long as one waits; after four requests it is gone."""
+class QuietPod:
+    """A pod whose log has one line and then stays silent; after four requests, the pod is gone."""
 
     def __init__(self):
         self.waited = []
@@ -187,53 +187,53 @@ class Quiet:
         raise transport.Gone("gone")
 
 
-def test_a_log_with_nothing_to_say_is_asked_for_its_last_line_and_not_reported(monkeypatch):
+def test_silent_log_is_not_reported_if_retry_repeats_last_line(monkeypatch):
     monkeypatch.setattr(watchers, "RETRY", (0.001, 0.001))
     monkeypatch.setattr(watchers, "REPORT_AFTER", -1.0)
-    quiet = Quiet()
-    following = watchers.PodWatchers(quiet, "x")
-    following.read_log({"metadata": {"name": "x", "uid": "1"}, "spec": {"containers": [{"name": "main"}]}})
-    seen = []
-    while not (seen and isinstance(seen[-1], watchers.LogComplete)):
-        seen.append(following.messages.get(timeout=60))
-    assert seen == [watchers.LogText("a line\n"), watchers.LogComplete()]
-    assert quiet.waited == [watchers.SILENCE, watchers.LOG_ANSWER] * 2
-    following.close()
+    pod = QuietPod()
+    pod_watchers = watchers.PodWatchers(pod, "x")
+    pod_watchers.read_log({"metadata": {"name": "x", "uid": "1"}, "spec": {"containers": [{"name": "main"}]}})
+    messages_received = []
+    while not (messages_received and isinstance(messages_received[-1], watchers.LogComplete)):
+        messages_received.append(pod_watchers.messages.get(timeout=60))
+    assert messages_received == [watchers.LogText("a line\n"), watchers.LogComplete()]
+    assert pod.waited == [watchers.SILENCE, watchers.LOG_ANSWER] * 2
+    pod_watchers.close()
 
 
-def test_a_run_returns_before_argo_gives_its_phase(server, begin):
+def test_run_ends_before_argo_sets_the_phase(server, begin):
     server.phase_given.clear()
-    one = begin("print(1)")
-    assert one.wait(60).ended
-    assert one.state.node.phase in {"Pending", "Running"}
+    run = begin("print(1)")
+    assert run.wait(60).ended
+    assert run.state.node.phase in {"Pending", "Running"}
     server.phase_given.set()
-    one._is_read.wait(60)
-    assert (one.state.node.phase, one.state.outcome) == ("Succeeded", "Succeeded")
+    run._is_read.wait(60)
+    assert (run.state.node.phase, run.state.outcome) == ("Succeeded", "Succeeded")
 
 
-def test_phases_name_the_pod(server, begin):
-    one = begin("print(1)")
-    one.wait(60)
-    one._is_read.wait(60)
-    assert one.state.node.uid == only(server).pod["metadata"]["uid"]
-    assert one.state.location == "test, namespace nb"
+def test_state_contains_pod_uid_and_location(server, begin):
+    run = begin("print(1)")
+    run.wait(60)
+    run._is_read.wait(60)
+    assert run.state.node.uid == only_workflow(server).pod["metadata"]["uid"]
+    assert run.state.location == "test, namespace nb"
 
 
-def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_path):
-    mark = tmp_path / "runs"
-    one = begin(f"import time\nopen({str(mark)!r}, 'a').write('x')\nprint('begun', flush=True)\ntime.sleep(1000)")
-    until_printed(one, "begun")
-    only(server).lose()
-    state = one.wait(60)
-    assert (state.outcome, one.logs()) == ("Lost", "begun\n")
+def test_lost_pod_ends_workflow_and_cell_runs_once(server, begin, tmp_path):
+    counter = tmp_path / "runs"
+    run = begin(f"import time\nopen({str(counter)!r}, 'a').write('x')\nprint('begun', flush=True)\ntime.sleep(1000)")
+    until_printed(run, "begun")
+    only_workflow(server).lose()
+    state = run.wait(60)
+    assert (state.outcome, run.logs()) == ("Lost", "begun\n")
     with pytest.raises(NodeFailed, match="The pod was deleted") as caught:
-        one.raise_for_state()
+        run.raise_for_state()
     assert "so that the cell does not run twice" in caught.value.hint
-    one._is_read.wait(60)
-    only(server).again.join(60)
-    assert mark.read_text() == "x"
-    assert only(server).made["spec"]["shutdown"] == "Terminate"
-    assert only(server).pods == 1
+    run._is_read.wait(60)
+    only_workflow(server).again.join(60)
+    assert counter.read_text() == "x"
+    assert only_workflow(server).made["spec"]["shutdown"] == "Terminate"
+    assert only_workflow(server).pods == 1
 
 
 @pytest.mark.parametrize(
@@ -253,18 +253,18 @@ def test_a_lost_pod_ends_the_workflow_and_does_not_run_twice(server, begin, tmp_
         ),
     ],
 )
-def test_a_cell_that_the_cluster_ends_fails_with_the_cause(server, begin, reason, message, sentence, hint):
+def test_eviction_and_deadline_are_reported(server, begin, reason, message, sentence, hint):
     server.phase_given.clear()
     run = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(run, "begun")
-    only(server).evict(reason, message)
+    only_workflow(server).evict(reason, message)
     run.wait(60)
-    with pytest.raises(NodeFailed) as failure:
+    with pytest.raises(NodeFailed) as caught:
         run.raise_for_state()
-    assert (str(failure.value), failure.value.hint, run.logs()) == (sentence, hint, "begun\n")
+    assert (str(caught.value), caught.value.hint, run.logs()) == (sentence, hint, "begun\n")
 
 
-def test_a_stop_by_an_unknown_cause_is_still_a_stop(server, begin):
+def test_stopped_run_without_cause_is_stopped(server, begin):
     run = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(run, "begun")
     server.stop_after = 0.0
@@ -272,40 +272,40 @@ def test_a_stop_by_an_unknown_cause_is_still_a_stop(server, begin):
     assert run.wait(60).outcome == "Stopped"
 
 
-def test_a_deleted_workflow_is_said(server, begin):
-    one = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
-    until_printed(one, "begun")
-    workflow = server.workflows.pop(one.name)
+def test_deleted_workflow_is_reported(server, begin):
+    run = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
+    until_printed(run, "begun")
+    workflow = server.workflows.pop(run.name)
     workflow.kill(9)
-    one.wait(60)
+    run.wait(60)
     with pytest.raises(NodeFailed, match="The workflow was deleted"):
-        one.raise_for_state()
+        run.raise_for_state()
 
 
-def test_stopping_what_is_gone_or_unknown_is_no_error(server, begin):
+def test_stop_of_missing_workflow_is_not_an_error(server, begin):
     backend = ArgoBackend()
     backend.stop("never-heard-of")
-    one = begin("pass")
-    one.wait(60)
-    one._is_read.wait(60)
+    run = begin("pass")
+    run.wait(60)
+    run._is_read.wait(60)
     server.workflows.clear()
-    one._backend.stop(one.name)
-    one._backend.stop(one.name)
+    run._backend.stop(run.name)
+    run._backend.stop(run.name)
     assert [item.phase for item in backend.watch("never-heard-of")] == ["Error"]
 
 
-def test_a_denied_log_names_the_rule_that_would_allow_it(server, begin):
+def test_forbidden_log_is_reported_with_rule(server, begin):
     message = 'pods "x" is forbidden: User "me" cannot get resource "pods/log" in API group "" in the namespace "nb"'
     server.fail("/log", 403, message)
-    one = begin("pass")
-    one.wait(60)
+    run = begin("pass")
+    run.wait(60)
     with pytest.raises(NodeFailed, match=r"you cannot get pods/log in the namespace nb") as caught:
-        one.raise_for_state()
+        run.raise_for_state()
     assert 'apiGroups: [""], resources: [pods/log], verbs: [get]' in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "kind", "words"),
+    ("status", "message", "error", "expected"),
     [
         (
             403,
@@ -333,26 +333,26 @@ def test_a_denied_log_names_the_rule_that_would_allow_it(server, begin):
         (503, "try later", BackendUnavailable, "failed .503.: try later"),
     ],
 )
-def test_a_refused_submission_is_said_in_words(server, begin, status, message, kind, words):
+def test_refused_submission_is_explained(server, begin, status, message, error, expected):
     server.fail("POST", status, message, times=2 if status == 401 else 1)
-    with pytest.raises(kind, match=words) as caught:
+    with pytest.raises(error, match=expected) as caught:
         begin("pass")
     assert caught.value.hint
     assert not server.workflows
 
 
-def test_a_large_program_that_may_not_travel_leaves_nothing_running(server, begin):
-    what = 'resource "configmaps" in API group "" in the namespace "nb"'
-    message = f'configmaps is forbidden: User "me" cannot create {what}'
+def test_forbidden_config_map_terminates_workflow(server, begin):
+    resource = 'resource "configmaps" in API group "" in the namespace "nb"'
+    message = f'configmaps is forbidden: User "me" cannot create {resource}'
     server.fail("configmaps?", 403, message)
     cell = "# " + "".join(f"{i:x}" for i in range(40_000))
     with pytest.raises(SubmitRejected, match="needs a ConfigMap: you cannot create configmaps") as caught:
         begin(cell)
     assert "resources: [configmaps], verbs: [create]" in caught.value.hint
-    assert only(server).made["spec"]["shutdown"] == "Terminate"
+    assert only_workflow(server).made["spec"]["shutdown"] == "Terminate"
 
 
-def test_no_cluster_and_no_answer(tmp_path, server):
+def test_missing_configuration_and_unreachable_api_are_reported(tmp_path, server):
     missing = Settings(kubeconfig=str(tmp_path / "none"))
     with pytest.raises(BackendUnavailable, match="no cluster is configured") as caught:
         client.connect(missing)
@@ -362,10 +362,10 @@ def test_no_cluster_and_no_answer(tmp_path, server):
     broken = tmp_path / "broken"
     broken.write_text(server.kubeconfig.read_text().replace("127.0.0.1:", "127.0.0.1:1"))
     with pytest.raises(BackendUnavailable, match="no response from"):
-        client.connect(Settings(kubeconfig=str(broken).replace("broken", "broken"))).workflow("x")
+        client.connect(Settings(kubeconfig=str(broken))).workflow("x")
 
 
-def test_a_kubeconfig_that_the_notebook_sets_later_is_used(server, tmp_path, monkeypatch):
+def test_kubeconfig_set_after_first_use_is_respected(server, tmp_path, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     with pytest.raises(BackendUnavailable, match=r"no cluster is configured: kubeconfig .*missing not found"):
@@ -379,45 +379,45 @@ def test_a_kubeconfig_that_the_notebook_sets_later_is_used(server, tmp_path, mon
     assert connections.connect(Settings()).location == "test, namespace elsewhere"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(404, transport.Gone), (408, BackendUnavailable), (409, SubmitRejected)])
-def test_an_error_without_a_message_says_something(server, status, kind):
-    door = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+@pytest.mark.parametrize(("status", "error"), [(404, transport.Gone), (408, BackendUnavailable), (409, SubmitRejected)])
+def test_response_without_message_is_reported_with_status(server, status, error):
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     server.fail("GET /apis", status, "")
-    with pytest.raises(kind, match=f"test, namespace nb responded with {status} [A-Z].* and no message"):
-        door.workflow("x")
+    with pytest.raises(error, match=f"test, namespace nb responded with {status} [A-Z].* and no message"):
+        argo_client.workflow("x")
 
 
-def test_the_namespace_of_the_settings_comes_first(server):
-    made = client.connect(Settings(kubeconfig=str(server.kubeconfig), namespace="other"))
-    assert (made.namespace, made.location) == ("other", "test, namespace other")
+def test_namespace_setting_overrides_kubeconfig(server):
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig), namespace="other"))
+    assert (argo_client.namespace, argo_client.location) == ("other", "test, namespace other")
 
 
-def test_followers_leave_no_threads(server, begin):
+def test_followed_runs_leave_no_threads(server, begin):
     begin("pass")._is_read.wait(60)
     before = threading.active_count()
     for _ in range(3):
         begin("print(1)")._is_read.wait(60)
-    # The server's own threads for streams that were just closed end later, as those of the shared ones may begin.
+    # Threads of the test server for closed streams can end later.
     until(lambda: threading.active_count() <= before + 1, threading.enumerate)
 
 
-class Stuck:
-    """A door behind which nothing ever starts: the recorded objects, for ever."""
+class StuckClient:
+    """A client that always returns the same objects, for a pod that never starts."""
 
     sees_pods = True
 
     def __init__(self, workflow, pods, events=()):
-        self.answers = workflow, list(pods), list(events)
-        self.asked = 0
+        self.responses = workflow, list(pods), list(events)
+        self.event_requests = 0
 
     def workflow(self, name):
-        return self.answers[0]
+        return self.responses[0]
 
     def pods(self, selector):
-        return self.answers[1], "1"
+        return self.responses[1], "1"
 
     def pod(self, name):
-        return self.answers[1][0]
+        return self.responses[1][0]
 
     def watch_pods(self, selector, version):
         raise transport.Expired("always")
@@ -426,59 +426,59 @@ class Stuck:
         raise transport.TooEarly("always")
 
     def events(self, pod):
-        self.asked += 1
-        return self.answers[2]
+        self.event_requests += 1
+        return self.responses[2]
 
     def shutdown(self, name, strategy):
         raise AssertionError
 
 
-def test_what_stands_in_the_way_is_shown_at_the_second_look_at_the_latest():
-    assert 2 * watchers.POLL < 2  # seconds, which is what a person is promised
+def test_blocking_event_is_shown_within_two_polls():
+    assert 2 * watchers.POLL < 2  # seconds
     pod = {
         "metadata": {"name": "x", "uid": "1"},
         "spec": {"nodeName": "n1"},
         "status": {"phase": "Pending", "containerStatuses": [{"name": "main", "state": {"waiting": {}}}]},
     }
     event = {"reason": "FailedMount", "message": 'MountVolume.SetUp failed for volume "x" : configmap "nope" not found'}
-    door = Stuck({"status": {"phase": "Running"}}, [pod], [event])
-    items = follow.Follower(door, "x", "ab").items()
+    argo_client = StuckClient({"status": {"phase": "Running"}}, [pod], [event])
+    items = follow.Follower(argo_client, "x", "ab").items()
     for item in items:
         assert isinstance(item, NodePhase)
         if "configmap nope" in item.message:
             break
-    assert door.asked <= 2
+    assert argo_client.event_requests <= 2
     items.close()
 
 
-def test_a_machine_that_slept_opens_its_streams_anew(server, begin, monkeypatch):
-    ahead = [0.0]
-    monkeypatch.setitem(follow.Follower.__init__.__kwdefaults__, "clock", lambda: time.time() + ahead[0])
-    one = begin("import time\nfor i in range(40): print(i, flush=True); time.sleep(.1)")
-    until_printed(one, "5")
+def test_streams_are_reopened_after_sleep(server, begin, monkeypatch):
+    offset = [0.0]
+    monkeypatch.setitem(follow.Follower.__init__.__kwdefaults__, "clock", lambda: time.time() + offset[0])
+    run = begin("import time\nfor i in range(40): print(i, flush=True); time.sleep(.1)")
+    until_printed(run, "5")
     before = len(server.calls)
-    ahead[0] = 600.0
-    assert one.wait(60).outcome == "Succeeded"
-    assert one.logs() == "".join(f"{i}\n" for i in range(40))
-    again = [query for _, path, query in server.calls[before:] if "log" in path]
-    assert any("sinceTime" in query for query in again)
+    offset[0] = 600.0
+    assert run.wait(60).outcome == "Succeeded"
+    assert run.logs() == "".join(f"{i}\n" for i in range(40))
+    log_queries = [query for _, path, query in server.calls[before:] if "log" in path]
+    assert any("sinceTime" in query for query in log_queries)
 
 
-def test_time_asleep_is_no_absence(monkeypatch):
+def test_time_asleep_does_not_count_as_absence(monkeypatch):
     monkeypatch.setattr(watchers, "RETRY", (0.001, 0.001))
     ticks = [0.0]
     monkeypatch.setattr(watchers.time, "monotonic", lambda: ticks[0])
-    patience = watchers.Backoff(threading.Event())
-    for _ in range(3):  # as long as the time of day alone goes on
-        patience.wait(BackendUnavailable("away"))
+    backoff = watchers.Backoff(threading.Event())
+    for _ in range(3):  # while only the wall clock advances
+        backoff.wait(BackendUnavailable("away"))
     ticks[0] = watchers.MAX_ABSENCE + 1
     with pytest.raises(StreamLost, match="cannot follow the run any longer: away"):
-        patience.wait(BackendUnavailable("away"))
+        backoff.wait(BackendUnavailable("away"))
 
 
-def test_what_comes_after_a_close_is_dropped():
+def test_data_after_close_is_dropped():
     class Response:
-        """Goes on with what is still encrypted, as a TLS socket does after a shutdown."""
+        """Yields encrypted bytes after the shutdown, like a TLS socket."""
 
         closed = False
 
@@ -494,44 +494,44 @@ def test_what_comes_after_a_close_is_dropped():
 
     response = Response()
     stream = transport.Stream(response, 30.0)
-    got = []
+    received = []
     for data in stream:
-        got.append(data)
+        received.append(data)
         stream.close()
-    assert got == [b"plain"]
+    assert received == [b"plain"]
     assert response.closed
 
 
-def test_a_watch_that_says_nonsense_is_opened_again():
-    class Nonsense(Stuck):
+def test_watch_with_invalid_data_is_reopened():
+    class InvalidWatch(StuckClient):
         watches = 0
 
         def watch_pods(self, selector, version):
             self.watches += 1
             return [b'{"type": "ADDED", \xe4}\n']
 
-    door = Nonsense({"status": {"phase": "Running"}}, [])
-    follower = follow.Follower(door, "x", "ab")
+    argo_client = InvalidWatch({"status": {"phase": "Running"}}, [])
+    follower = follow.Follower(argo_client, "x", "ab")
     follower._watchers._closing = contextlib.nullcontext
     items = follower.items()
-    threading.Timer(0.8, lambda: door.answers[0]["status"].update(phase="Succeeded")).start()
+    threading.Timer(0.8, lambda: argo_client.responses[0]["status"].update(phase="Succeeded")).start()
     assert [item.phase for item in items][-1] == "Succeeded"
-    assert door.watches > 1
+    assert argo_client.watches > 1
 
 
-def test_many_submissions_at_once_make_one_connection(server, begin):
+def test_concurrent_submissions_share_one_client(server, begin):
     runs: list[Run] = []
     threads = [threading.Thread(target=lambda i=i: runs.append(begin(f"print({i})"))) for i in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len({id(one._backend._runs[one.name].client) for one in runs}) == 1
-    assert {one.wait(60).outcome for one in runs} == {"Succeeded"}
-    assert sorted(one.logs() for one in runs) == [f"{i}\n" for i in range(6)]
+    assert len({id(run._backend._runs[run.name].client) for run in runs}) == 1
+    assert {run.wait(60).outcome for run in runs} == {"Succeeded"}
+    assert sorted(run.logs() for run in runs) == [f"{i}\n" for i in range(6)]
 
 
-def test_a_workflow_that_fails_although_its_cell_succeeded_is_reported_once(server, begin, capfd):
+def test_failed_workflow_of_successful_cell_is_reported_once(server, begin, capfd):
     account = 'User "system:serviceaccount:nb:default" cannot create resource "workflowtaskresults"'
     message = f'wait: Error (exit code 64): workflowtaskresults.argoproj.io is forbidden: {account} in API group "x"'
     server.verdict = {"phase": "Error", "message": message}

@@ -1,4 +1,4 @@
-"""What the WorkflowTemplate python-processor-with-deps runs, as a process here: requests in, output and status out."""
+"""The script of the WorkflowTemplate python-processor-with-deps, run as a local process."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def index():
 
 
 @pytest.fixture
-def process(tmp_path, index):
-    def process(code: str, dependencies: str = "", file: str = "", uv: str = "") -> subprocess.CompletedProcess:
+def run_template(tmp_path, index):
+    def run_template(code: str, dependencies: str = "", file: str = "", uv: str = "") -> subprocess.CompletedProcess:
         template = template_manifests.processor()["spec"]["templates"][0]
         script = template["script"]
         source = tmp_path / "script"
         source.write_text(script["source"].replace("/tmp/", f"{tmp_path}/"))
-        given = {
+        parameters = {
             "{{inputs.parameters.pythonCode}}": code,
             "{{inputs.parameters.dependencies}}": dependencies,
             "{{inputs.parameters.requirementsFile}}": file,
             "{{workflow.name}}": "wf",
         }
-        env = {one["name"]: given.get(one["value"], one["value"]).replace("/tmp", str(tmp_path), 1)
-               for one in script["env"]}  # fmt: skip
+        env = {entry["name"]: parameters.get(entry["value"], entry["value"]).replace("/tmp", str(tmp_path), 1)
+               for entry in script["env"]}  # fmt: skip
         python = Path(sys.executable).resolve()
         return subprocess.run(
             [python, *script["command"][1:], source],
@@ -46,7 +46,7 @@ def process(tmp_path, index):
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
-    return process
+    return run_template
 
 
 @pytest.mark.parametrize(
@@ -59,36 +59,36 @@ def process(tmp_path, index):
         ("beta", "alpha==1.0", 1),
     ],
 )
-def test_requirements_of_either_parameter_are_installed(process, dependencies, file, version):
-    done = process("import alpha, beta, sys\nprint(alpha.VERSION, sys.prefix[-7:])", dependencies, file)
-    assert (done.stdout, done.returncode) == (f"{version} venv-wf\n", 0), done.stderr
+def test_requirements_of_both_parameters_are_installed(run_template, dependencies, file, version):
+    completed = run_template("import alpha, beta, sys\nprint(alpha.VERSION, sys.prefix[-7:])", dependencies, file)
+    assert (completed.stdout, completed.returncode) == (f"{version} venv-wf\n", 0), completed.stderr
 
 
-def test_without_requirements_nothing_is_installed(process, tmp_path):
-    done = process(
+def test_nothing_is_installed_without_requirements(run_template, tmp_path):
+    completed = run_template(
         "import sys; print('{{x}} \\'\" $(id)', sys.prefix == sys.base_prefix)", " \n", "# none\n", uv="/nope"
     )
-    assert (done.stdout, done.stderr, done.returncode) == ("{{x}} '\" $(id) True\n", "", 0)
+    assert (completed.stdout, completed.stderr, completed.returncode) == ("{{x}} '\" $(id) True\n", "", 0)
     assert not (tmp_path / "venv-wf").exists()
 
 
-def test_what_goes_wrong_is_said_and_is_the_status(process):
-    done = process("print('ran')", "alpha==3")
-    assert "alpha==3" in done.stderr
-    assert "The packages could not be installed; the code did not run.\n" in done.stderr
-    assert (done.stdout, done.returncode) == ("", 1)
-    done = process("print('ran')", "alpha num/py")
-    assert "num/py" in done.stderr
-    assert done.stdout == ""
-    assert process("import sys; sys.exit(3)").returncode == 3
-    assert "ZeroDivisionError" in process("1 / 0").stderr
+def test_errors_are_printed_and_set_exit_status(run_template):
+    completed = run_template("print('ran')", "alpha==3")
+    assert "alpha==3" in completed.stderr
+    assert "The packages could not be installed; the code did not run.\n" in completed.stderr
+    assert (completed.stdout, completed.returncode) == ("", 1)
+    completed = run_template("print('ran')", "alpha num/py")
+    assert "num/py" in completed.stderr
+    assert completed.stdout == ""
+    assert run_template("import sys; sys.exit(3)").returncode == 3
+    assert "ZeroDivisionError" in run_template("1 / 0").stderr
 
 
-def test_the_code_has_an_empty_working_folder_of_its_own(process, tmp_path):
-    done = process("import os; print(os.getcwd(), os.listdir()); open('x', 'w').close()")
-    assert (done.stdout, done.returncode) == (f"{tmp_path}/venv-wf-work []\n", 0), done.stderr
+def test_code_runs_in_empty_working_folder(run_template, tmp_path):
+    completed = run_template("import os; print(os.getcwd(), os.listdir()); open('x', 'w').close()")
+    assert (completed.stdout, completed.returncode) == (f"{tmp_path}/venv-wf-work []\n", 0), completed.stderr
 
 
-def test_parameters_are_not_the_codes_variables(process):
-    done = process("import os; print(sorted(name for name in os.environ if 'CODE' in name or 'REQ' in name))")
-    assert done.stdout == "[]\n"
+def test_parameters_are_not_environment_variables_of_code(run_template):
+    completed = run_template("import os; print(sorted(name for name in os.environ if 'CODE' in name or 'REQ' in name))")
+    assert completed.stdout == "[]\n"

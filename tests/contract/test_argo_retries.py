@@ -1,4 +1,4 @@
-"""Retries that were asked for are followed pod by pod; a pod that is made again without anybody's wish is not."""
+"""Runs with retries follow each pod; without retries, a recreated pod ends the workflow."""
 
 from __future__ import annotations
 
@@ -43,34 +43,34 @@ def begin(server, backend, cell, retries=2) -> Run:
     return start(prepare(RunSpec(cell=cell, settings=settings, backend="argo"), backend), backend=backend)
 
 
-def test_each_attempt_is_followed_and_the_first_good_one_ends_the_run(server, tmp_path):
+def test_run_ends_with_first_successful_attempt(server, tmp_path):
     run = begin(server, ArgoBackend(), CELL.format(counter=str(tmp_path / "times"), good=2))
     state = run.wait(60)
     assert (state.outcome, state.attempt, state.attempts) == ("Succeeded", 2, 3)
     assert run.logs() == "time 1\ntime 2\n"
-    assert [one.attempt for one in state.outputs if isinstance(one, Restarted)] == [2]
+    assert [output.attempt for output in state.outputs if isinstance(output, Restarted)] == [2]
     run._is_read.wait(60)
     assert run.state.node.phase == "Succeeded"
 
 
-def test_the_last_attempts_end_is_the_runs(server, tmp_path):
+def test_run_fails_with_last_attempt(server, tmp_path):
     run = begin(server, ArgoBackend(), CELL.format(counter=str(tmp_path / "times"), good=9))
     state = run.wait(60)
     assert (state.outcome, state.exited.code, state.attempt) == ("Failed", 3, 3)
     assert run.logs() == "time 1\ntime 2\ntime 3\n"
     assert "shutdown" not in next(iter(server.workflows.values())).made["spec"]
-    # Whoever comes later reads all of them too.
+    # Another client reads the output of all attempts, too.
     backend = ArgoBackend()
     found = backend.find(run.name, run.settings)
     events = list(backend.watch(found.name))
-    assert ev.Attempts in {type(one) for one in events}
-    text = "".join(one for one in events if isinstance(one, str))
+    assert ev.Attempts in {type(event) for event in events}
+    text = "".join(event for event in events if isinstance(event, str))
     assert [line for line in text.split("\n") if line.startswith("time")] == ["time 1", "time 2", "time 3"]
-    now = "".join(one for one in backend.watch(found.name, follow=False) if isinstance(one, str))
-    assert [line for line in now.split("\n") if line.startswith("time")] == ["time 1", "time 2", "time 3"]
+    text = "".join(event for event in backend.watch(found.name, follow=False) if isinstance(event, str))
+    assert [line for line in text.split("\n") if line.startswith("time")] == ["time 1", "time 2", "time 3"]
 
 
-def test_a_stopped_run_is_not_tried_again(server, tmp_path):
+def test_stopped_run_is_not_retried(server, tmp_path):
     run = begin(server, ArgoBackend(), f"open({str(tmp_path / 'on')!r}, 'a').write('x')\nimport time; time.sleep(1000)")
     until((tmp_path / "on").exists)
     run.stop("a test")
@@ -85,16 +85,16 @@ def pod(name, uid, phase="Running"):
 @pytest.mark.parametrize(
     ("limit", "second", "ends"),
     [
-        (None, pod("w", "2"), True),  # made again, under the same name
+        (None, pod("w", "2"), True),  # recreated with the same name
         (None, pod("w-cell-2", "2"), True),
         (3, pod("w-cell-1", "2"), True),
         (3, pod("w-cell-2", "2"), False),
     ],
 )
-def test_a_pod_that_nobody_asked_for_ends_the_workflow(limit, second, ends):
+def test_unexpected_pod_ends_the_workflow(limit, second, ends):
     template = {"name": "cell"} | ({"retryStrategy": {"limit": str(limit)}} if limit else {})
     first = pod("w-cell-1" if limit else "w", "1")
-    # Pods that are seen before the workflow is known are judged when it is.
+    # Pods that arrive before the workflow are checked when the workflow arrives.
     changes = watchers.PodsChanged((watchers.PodChange("ADDED", first), watchers.PodChange("ADDED", second)))
     state, effects = follow_state.advance(follow_state.FollowState(nonce="ab"), changes, t=0.0, seconds=0.0)
     assert effects == ()
@@ -105,7 +105,7 @@ def test_a_pod_that_nobody_asked_for_ends_the_workflow(limit, second, ends):
 
 
 @pytest.mark.parametrize(
-    ("workflow", "times"),
+    ("workflow", "attempts"),
     [
         (None, 1),
         ({"spec": {"entrypoint": "a", "templates": [{"name": "a"}]}}, 1),
@@ -128,11 +128,11 @@ def test_a_pod_that_nobody_asked_for_ends_the_workflow(limit, second, ends):
         ),
     ],
 )
-def test_how_often_a_workflow_is_tried(workflow, times):
-    assert diagnose.attempt_limit(workflow) == times
+def test_attempt_limit_is_read_from_workflow(workflow, attempts):
+    assert diagnose.attempt_limit(workflow) == attempts
 
 
-def test_joining_needs_somebody_who_knows_it():
+def test_join_needs_a_backend_that_has_the_run():
     from uv_argo_magic.engine.find_run import RunRef
 
     with pytest.raises(ValueError, match="the backend has no run"):

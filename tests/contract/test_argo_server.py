@@ -1,4 +1,4 @@
-"""Where only an Argo Server can be reached: the same cells through its own API."""
+"""Cells that run through the API of an Argo Server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from uv_argo_magic.errors import BackendUnavailable, NodeFailed, SubmitRejected
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"
-# A server does not tell of a pod's containers: which of Argo's own there are is not asked.
+# "none", because an Argo Server does not report the containers of pods.
 SETTINGS = {"images": ((HERE, "none"),)}
 
 
@@ -54,46 +54,46 @@ def begin(cell: str, backend=None) -> Run:
     return start(prepare(spec, backend), backend=backend)
 
 
-def test_a_cells_output_is_whole(rest):
-    # Each stream ends in the middle of a line, but not before it has told a whole second: from there it is asked again.
+def test_output_is_complete_despite_cut_streams(rest):
+    # Each stream ends within a line, but after a whole second of output: the next request starts there.
     rest.cut = 9000
-    one = begin("import time\nfor i in range(120): print('line', i, flush=True); time.sleep(.03)\n1 / 0")
-    state = one.wait(60)
+    run = begin("import time\nfor i in range(120): print('line', i, flush=True); time.sleep(.03)\n1 / 0")
+    state = run.wait(60)
     assert (state.outcome, "ZeroDivisionError" in state.error) == ("Failed", True)
-    assert one.logs() == "".join(f"line {i}\n" for i in range(120))
+    assert run.logs() == "".join(f"line {i}\n" for i in range(120))
     assert not state.gaps
     assert state.location == f"the Argo Server {rest.address}, namespace nb"
-    one._is_read.wait(60)
-    assert one.state.node.phase == "Failed"
+    run._is_read.wait(60)
+    assert run.state.node.phase == "Failed"
     assert any("sinceTime.seconds" in path for _, path in rest.calls)
 
 
-def test_it_is_stopped_and_found_again(api, rest):
-    one = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
-    until_printed(one, "on")
-    other = ArgoBackend()
-    found = other.find(one.state.run, Settings(**SETTINGS))
-    assert found.name == one.name
-    assert other.manual_stop_commands(one.name) == (f"ARGO_SERVER={rest.address} argo -n nb stop {one.name}",)
-    other.stop(one.name)
-    assert one.wait(60).outcome == "Stopped"
-    one._is_read.wait(60)
-    # Again, of what has ended and of what is gone: no error.
+def test_run_can_be_found_and_stopped_by_other_client(api, rest):
+    run = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
+    until_printed(run, "on")
+    backend = ArgoBackend()
+    found = backend.find(run.state.run, Settings(**SETTINGS))
+    assert found.name == run.name
+    assert backend.manual_stop_commands(run.name) == (f"ARGO_SERVER={rest.address} argo -n nb stop {run.name}",)
+    backend.stop(run.name)
+    assert run.wait(60).outcome == "Stopped"
+    run._is_read.wait(60)
+    # Stopping an ended or missing workflow again is not an error.
     next(iter(api.workflows.values())).made["status"]["finishedAt"] = "2026-01-01T00:00:00Z"
-    other.stop(one.name)
-    seen = "".join(item for item in other.watch(one.name, follow=False) if isinstance(item, str))
-    assert "on\n" in seen
+    backend.stop(run.name)
+    output = "".join(item for item in backend.watch(run.name, follow=False) if isinstance(item, str))
+    assert "on\n" in output
     api.workflows.clear()
-    other.stop(one.name)
-    assert other.find(one.name, Settings(**SETTINGS)) is None
+    backend.stop(run.name)
+    assert backend.find(run.name, Settings(**SETTINGS)) is None
 
 
-def test_a_pod_that_is_deleted_ends_the_workflow(api, rest, monkeypatch):
+def test_deleted_pod_ends_workflow(api, rest, monkeypatch):
     monkeypatch.setattr(follow_state, "CAUSE_DELAY", 2.0)
     run = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     (workflow,) = api.workflows.values()
-    workflow.kill(signal.SIGTERM)  # as `kubectl delete pod` does; the server's client cannot see why
+    workflow.kill(signal.SIGTERM)  # like `kubectl delete pod`; the Argo Server does not report the reason
     state = run.wait(60)
     assert (state.outcome, run.logs()) == ("Lost", "on\n")
     with pytest.raises(NodeFailed, match="The pod was deleted, by a user or with its node"):
@@ -101,7 +101,7 @@ def test_a_pod_that_is_deleted_ends_the_workflow(api, rest, monkeypatch):
     assert workflow.made["spec"]["shutdown"] == "Terminate"
 
 
-def test_a_cell_that_starts_again_ends_the_workflow(api, rest):
+def test_recreated_pod_ends_workflow(api, rest):
     run = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     (workflow,) = api.workflows.values()
@@ -111,39 +111,39 @@ def test_a_cell_that_starts_again_ends_the_workflow(api, rest):
     assert workflow.made["spec"]["shutdown"] == "Terminate"
 
 
-def test_a_server_without_authentication_needs_no_token(rest, monkeypatch):
+def test_no_token_is_sent_if_none_is_set(rest, monkeypatch):
     monkeypatch.delenv("ARGO_TOKEN")
-    door = server.connect(Settings())
-    assert "Authorization" not in door.transport.session.headers()
-    with pytest.raises(BackendUnavailable, match="not logged in to") as refusal:
-        door.workflow("x")
-    assert "ARGO_TOKEN" in refusal.value.hint
+    client = server.connect(Settings())
+    assert "Authorization" not in client.transport.session.headers()
+    with pytest.raises(BackendUnavailable, match="not logged in to") as caught:
+        client.workflow("x")
+    assert "ARGO_TOKEN" in caught.value.hint
 
 
-def test_a_path_before_every_other(api, monkeypatch):
+def test_server_with_base_path_is_supported(api, monkeypatch):
     with ArgoRest(api, base="/argo") as rest:
         monkeypatch.setenv("ARGO_SERVER", rest.address)
         monkeypatch.setenv("ARGO_BASE_HREF", "/argo/")
-        one = begin("print(1)")
-        assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._is_read.wait(60)
+        run = begin("print(1)")
+        assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "1\n")
+        run._is_read.wait(60)
 
 
-def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
+def test_unsupported_requests_are_reported(rest, monkeypatch):
     cell = "# " + "".join(f"{i:x}" for i in range(40_000))
-    with pytest.raises(SubmitRejected, match="an Argo Server cannot create ConfigMaps") as refusal:
+    with pytest.raises(SubmitRejected, match="an Argo Server cannot create ConfigMaps") as caught:
         begin(cell)
-    assert refusal.value.hint == "Push less (--push). Or use the Kubernetes API: --set context=NAME."
-    door = server.connect(Settings())
-    assert (door.events("x"), door.any_pod(), door.has_field("pendingTimeout")) == ([], None, False)
+    assert caught.value.hint == "Push less (--push). Or use the Kubernetes API: --set context=NAME."
+    client = server.connect(Settings())
+    assert (client.events("x"), client.any_pod(), client.has_field("pendingTimeout")) == ([], None, False)
     with pytest.raises(transport.Gone):
-        b"".join(door.log("nope"))
+        b"".join(client.log("nope"))
     with pytest.raises(transport.Gone):
-        door.pod("nope")
-    assert door.pods("x=nope") == ([], "")
+        client.pod("nope")
+    assert client.pods("x=nope") == ([], "")
     monkeypatch.setenv("ARGO_TOKEN", "another")
     with pytest.raises(BackendUnavailable, match="not logged in to"):
-        door.workflow("x")
+        client.workflow("x")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_a_server_cannot_do_is_said(rest, monkeypatch):
         ({"context": "x", "server": "b:1"}, {}, "b:1"),
     ],
 )
-def test_which_door_is_meant(settings, environ, address):
+def test_server_address_is_chosen_from_settings_and_environment(settings, environ, address):
     assert server.server_address(Settings(**settings), environ) == address
 
 
@@ -171,28 +171,28 @@ def test_which_door_is_meant(settings, environ, address):
         ("a:2746", {"ARGO_BASE_HREF": "argo/"}, "https://a:2746/argo"),
     ],
 )
-def test_where_a_server_is(setting, environ, host):
-    door = server.connect(Settings(server=setting), {"ARGO_TOKEN": "Bearer x", **environ})
-    assert door.transport.session.host == host
-    assert door.namespace == "default"
-    assert door.transport.session.headers() == {"Authorization": "Bearer x"}
+def test_server_host_is_built_from_address_and_environment(setting, environ, host):
+    client = server.connect(Settings(server=setting), {"ARGO_TOKEN": "Bearer x", **environ})
+    assert client.transport.session.host == host
+    assert client.namespace == "default"
+    assert client.transport.session.headers() == {"Authorization": "Bearer x"}
 
 
 @pytest.mark.parametrize(
-    ("setting", "environ", "words"),
+    ("setting", "environ", "message"),
     [
         ("ftp://a", {"ARGO_TOKEN": "x"}, "invalid address"),
         ("a b", {"ARGO_TOKEN": "x"}, "invalid addr"),
     ],
 )
-def test_a_server_that_cannot_be_meant(setting, environ, words):
-    with pytest.raises(BackendUnavailable, match=words) as caught:
+def test_invalid_server_address_is_refused(setting, environ, message):
+    with pytest.raises(BackendUnavailable, match=message) as caught:
         server.connect(Settings(server=setting), environ)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("recording", "words"),
+    ("recording", "message"),
     [
         ("bad_image", "the image"),
         ("unschedulable", "no node has enough free resources"),
@@ -203,7 +203,7 @@ def test_a_server_that_cannot_be_meant(setting, environ, words):
         ("user_exception", "ended with exit code 1"),
     ],
 )
-def test_what_argos_nodes_alone_tell(recording, words):
+def test_problems_are_explained_from_workflow_nodes(recording, message):
     sentences = []
     for line in (RECORDINGS / f"{recording}.jsonl").read_text().splitlines():
         record = json.loads(line)
@@ -214,10 +214,10 @@ def test_what_argos_nodes_alone_tell(recording, words):
             pod = server._pod(workflow["metadata"]["name"], {"id": key, **node})
             ended = pods.terminated(pod)
             sentences.append(diagnose.ended(pod, workflow) if ended else diagnose.waiting(pod, workflow))
-    assert any(words in one for one in sentences), sentences
+    assert any(message in sentence for sentence in sentences), sentences
 
 
-def test_the_pod_of_a_node():
+def test_pod_is_built_from_workflow_node():
     node = {"id": "w-123", "type": "Pod", "templateName": "cell", "phase": "Running", "hostNodeName": "n1"}
     pod = server._pod("w", node)
     assert (pod["metadata"]["name"], pod["metadata"]["uid"]) == ("w-cell-123", "w-123")

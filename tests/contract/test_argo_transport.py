@@ -1,4 +1,4 @@
-"""The ways to an API, and its bad days: expired credentials, private authorities, proxies, prefixes, many at once."""
+"""Connections to the API server: credentials, certificates, proxies, path prefixes, errors and concurrent runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = ".".join(map(str, sys.version_info[:3]))
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch, tmp_path):
+def short_intervals(monkeypatch, tmp_path):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(watchers, "POLL", 0.1)
     monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
@@ -44,8 +44,8 @@ def begin(server, cell, backend=None) -> Run:
     return start(prepare(RunSpec(cell=cell, settings=settings, backend="argo"), backend), backend=backend)
 
 
-def change(server, **user):
-    """Another user in the kubeconfig."""
+def set_user(server, **user):
+    """Replace the user in the kubeconfig."""
     kubeconfig = json.loads(server.kubeconfig.read_text())
     kubeconfig["users"][0]["user"] = user
     server.kubeconfig.write_text(json.dumps(kubeconfig))
@@ -53,38 +53,38 @@ def change(server, **user):
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    """A certificate that vouches for itself, and its key."""
+    """A self-signed certificate and its key."""
     folder = tmp_path_factory.mktemp("ca")
     cert, key = folder / "cert.pem", folder / "key.pem"
-    line = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    line += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(line, check=True, capture_output=True)
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
     return cert, key
 
 
-def test_who_has_logged_in_again_goes_on(server):
-    one = begin(server, "import time\nfor i in range(60): print(i, flush=True); time.sleep(.05)")
-    until_printed(one, "3")
-    change(server, token="another")
+def test_run_continues_after_new_login(server):
+    run = begin(server, "import time\nfor i in range(60): print(i, flush=True); time.sleep(.05)")
+    until_printed(run, "3")
+    set_user(server, token="another")
     server.tokens = {"another"}
-    server.cut = 10  # so that the log has to be asked for again
+    server.cut = 10  # so that the log must be requested again
     time.sleep(0.1)
     server.cut = 0
-    assert one.wait(60).outcome == "Succeeded"
-    assert one.logs() == "".join(f"{i}\n" for i in range(60))
-    assert not one.state.gaps
+    assert run.wait(60).outcome == "Succeeded"
+    assert run.logs() == "".join(f"{i}\n" for i in range(60))
+    assert not run.state.gaps
     assert server.seen[-1] == "another"
 
 
-def test_who_is_not_known_any_more_is_told_so(server):
+def test_expired_login_is_reported(server):
     server.tokens = {"another"}
     with pytest.raises(BackendUnavailable, match="not logged in to") as caught:
         client.connect(Settings(kubeconfig=str(server.kubeconfig))).workflow("x")
     assert "Log in" in caught.value.hint
-    assert server.seen == ["secret"] * 2  # once more with what the file says now, and no more
+    assert server.seen == ["secret"] * 2  # retried once with the current kubeconfig
 
 
-def test_an_exec_plugin_runs_again_when_its_token_expires(server, tmp_path):
+def test_exec_plugin_runs_again_when_token_expires(server, tmp_path):
     count = tmp_path / "count"
     plugin = tmp_path / "plugin"
     plugin.write_text(
@@ -98,20 +98,20 @@ def test_an_exec_plugin_runs_again_when_its_token_expires(server, tmp_path):
         "    'status': {'token': f't{n}', 'expirationTimestamp': until.strftime('%Y-%m-%dT%H:%M:%SZ')}}))\n"
     )
     plugin.chmod(plugin.stat().st_mode | stat.S_IEXEC)
-    change(server, exec={"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "args": []})
+    set_user(server, exec={"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "args": []})
     server.tokens = {"t2"}
-    door = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
-    assert door.workflows("a=b") == []
-    assert door.workflows("a=b") == []
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+    assert argo_client.workflows("a=b") == []
+    assert argo_client.workflows("a=b") == []
     assert server.seen == ["t2", "t2"]
     assert count.read_text() == "xx"
-    # One whose token was withdrawn before its time is run again as well.
+    # Also if its token was revoked before it expired.
     server.tokens = {"t3"}
-    assert door.workflows("a=b") == []
+    assert argo_client.workflows("a=b") == []
     assert server.seen == ["t2", "t2", "t2", "t3"]
 
 
-def test_a_pods_own_rights_with_a_token_that_is_changed(tmp_path, authority, monkeypatch):
+def test_in_cluster_token_is_read_again_after_rotation(tmp_path, authority, monkeypatch):
     from kubernetes.config import incluster_config
 
     token = tmp_path / "token"
@@ -125,20 +125,20 @@ def test_a_pods_own_rights_with_a_token_that_is_changed(tmp_path, authority, mon
         monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
         monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority[0]))
         monkeypatch.setattr("uv_argo_magic.backends.kubernetes.client.NAMESPACE_FILE", str(tmp_path / "namespace"))
-        door = client.connect(Settings())
-        assert door.location == "this cluster, namespace nb"
-        assert door.workflows("a=b") == []
+        argo_client = client.connect(Settings())
+        assert argo_client.location == "this cluster, namespace nb"
+        assert argo_client.workflows("a=b") == []
         token.write_text("second")
         server.tokens = {"second"}
-        assert door.workflows("a=b") == []
+        assert argo_client.workflows("a=b") == []
         assert server.seen == ["first", "first", "second"]
 
 
-def test_a_private_authority_is_trusted_by_name_alone(tmp_path, authority):
+def test_certificate_authority_of_kubeconfig_is_trusted(tmp_path, authority):
     with ArgoServer(tmp_path, tls=authority) as server:
-        one = begin(server, "print(1)")
-        assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._is_read.wait(60)
+        run = begin(server, "print(1)")
+        assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "1\n")
+        run._is_read.wait(60)
         kubeconfig = json.loads(server.kubeconfig.read_text())
         del kubeconfig["clusters"][0]["cluster"]["certificate-authority"]
         server.kubeconfig.write_text(json.dumps(kubeconfig))
@@ -146,19 +146,19 @@ def test_a_private_authority_is_trusted_by_name_alone(tmp_path, authority):
             client.connect(Settings(kubeconfig=str(server.kubeconfig))).workflow("x")
 
 
-def test_a_path_before_every_other(tmp_path):
+def test_server_with_path_prefix_is_supported(tmp_path):
     with ArgoServer(tmp_path, prefix="/k8s/clusters/c-1") as server:
-        one = begin(server, "print(1)")
-        assert (one.wait(60).outcome, one.logs()) == ("Succeeded", "1\n")
-        one._is_read.wait(60)
+        run = begin(server, "print(1)")
+        assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "1\n")
+        run._is_read.wait(60)
 
 
-@pytest.mark.parametrize("how", ["kubeconfig", "environment"])
-def test_a_proxy_stands_in_between(server, monkeypatch, how):
+@pytest.mark.parametrize("source", ["kubeconfig", "environment"])
+def test_proxy_of_kubeconfig_or_environment_is_used(server, monkeypatch, source):
     kubeconfig = json.loads(server.kubeconfig.read_text())
     cluster = kubeconfig["clusters"][0]["cluster"]
     proxy, cluster["server"] = cluster["server"], "http://cluster.example:6443"
-    if how == "kubeconfig":
+    if source == "kubeconfig":
         cluster["proxy-url"] = proxy
     else:
         monkeypatch.setenv("http_proxy", proxy)
@@ -168,27 +168,27 @@ def test_a_proxy_stands_in_between(server, monkeypatch, how):
     assert server.calls
 
 
-def test_an_api_that_says_later_is_asked_later(server, monkeypatch):
-    waited = []
-    monkeypatch.setattr(transport.time, "sleep", waited.append)
-    door = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+def test_retry_after_is_respected_up_to_a_limit(server, monkeypatch):
+    delays = []
+    monkeypatch.setattr(transport.time, "sleep", delays.append)
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     server.fail("GET", 429, times=2, retry_after=4)
-    assert door.workflows("a=b") == []
+    assert argo_client.workflows("a=b") == []
     server.fail("GET", 429, times=9, retry_after=600)
     with pytest.raises(BackendUnavailable, match="429"):
-        door.workflows("a=b")
-    assert waited == [4.0, 4.0, 10.0, 10.0, 10.0]
+        argo_client.workflows("a=b")
+    assert delays == [4.0, 4.0, 10.0, 10.0, 10.0]
 
 
-def test_what_is_no_answer_at_all(server):
-    door = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+def test_closed_connection_is_reported(server):
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     server.fail("GET", 0)
     with pytest.raises(BackendUnavailable, match="no response from"):
-        door.workflows("a=b")
-    assert door.workflows("a=b") == []
+        argo_client.workflows("a=b")
+    assert argo_client.workflows("a=b") == []
 
 
-def test_a_refused_connection_is_not_reported_as_a_timeout(server, tmp_path):
+def test_refused_connection_is_not_reported_as_timeout(server, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     kubeconfig = tmp_path / "refusing"
@@ -197,20 +197,20 @@ def test_a_refused_connection_is_not_reported_as_a_timeout(server, tmp_path):
         client.connect(Settings(kubeconfig=str(kubeconfig))).workflows("a=b")
 
 
-def test_every_bad_day_at_once_loses_nothing(server):
-    one = begin(server, "import time\nfor i in range(60): print('line', i, flush=True); time.sleep(.03)")
+def test_combined_api_errors_lose_no_output(server):
+    run = begin(server, "import time\nfor i in range(60): print('line', i, flush=True); time.sleep(.03)")
     for status in (0, 401, 429, 500, 503):
         server.fail("GET /api", status, times=2)
     server.fail("watch=1", 410)
     server.cut = 2500
-    state = one.wait(60)
+    state = run.wait(60)
     assert state.outcome == "Succeeded"
-    assert one.logs() == "".join(f"line {i}\n" for i in range(60))
+    assert run.logs() == "".join(f"line {i}\n" for i in range(60))
     assert not state.gaps
 
 
 @pytest.mark.parametrize("count", [8, pytest.param(50, marks=pytest.mark.slow)])
-def test_of_runs_at_once_none_is_lost_and_none_mixed_up(server, count):
+def test_concurrent_runs_keep_their_own_output(server, count):
     backend = ArgoBackend()
     settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),))
     prepared = [
@@ -218,15 +218,17 @@ def test_of_runs_at_once_none_is_lost_and_none_mixed_up(server, count):
         for n in range(count)
     ]
     runs: list[Run] = []
-    server.most = threading.Semaphore(4)  # processes of this machine at one time
-    threads = [threading.Thread(target=lambda one=one: runs.append(start(one, backend=backend))) for one in prepared]
+    server.most = threading.Semaphore(4)  # at most four processes at a time
+    threads = [
+        threading.Thread(target=lambda item=item: runs.append(start(item, backend=backend))) for item in prepared
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert len({run.name for run in runs}) == count
     assert {run.wait(240).outcome for run in runs} == {"Succeeded"}
-    wanted = {"".join(f"run {n} line {i}\n" for i in range(20)) for n in range(count)}
-    assert {run.logs() for run in runs} == wanted
+    outputs = {"".join(f"run {n} line {i}\n" for i in range(20)) for n in range(count)}
+    assert {run.logs() for run in runs} == outputs
     for run in runs:
         run._is_read.wait(60)

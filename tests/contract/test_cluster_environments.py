@@ -1,4 +1,4 @@
-"""Environments on a claim of a real cluster: what runs share there, and what a killed install leaves.
+"""Environments on a volume claim of a real cluster: shared by runs, and after a killed install.
 
 The tests create a volume in a folder of the node. UV_ARGO_TEST_HOST is an address of this machine that pods reach.
 """
@@ -51,8 +51,8 @@ def api():
     return client.connect(Settings(kubeconfig=os.environ["UV_ARGO_TEST_KUBECONFIG"]))
 
 
-def open_to_all(api, volume):
-    """Let every user write to a volume: a folder of a node is root's."""
+def make_writable(api, volume):
+    """Let all users write to a volume, since a folder of a node belongs to root."""
     pods = f"/api/v1/namespaces/{api.namespace}/pods"
     image = os.environ["UV_ARGO_TEST_IMAGE"].partition("=")[2]
     mount = {"name": "store", "mountPath": "/store"}
@@ -67,7 +67,7 @@ def open_to_all(api, volume):
 
 @pytest.fixture
 def claim(api):
-    """The name of an empty claim, on a volume of its own."""
+    """The name of an empty claim on a new volume."""
     name = f"uv-argo-test-{uuid.uuid4().hex[:6]}"
     size, claims = {"storage": "1Gi"}, f"/api/v1/namespaces/{api.namespace}/persistentvolumeclaims"
     common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
@@ -75,57 +75,57 @@ def claim(api):
         "metadata": {"name": name},
         "spec": common | {"capacity": size, "hostPath": {"path": f"/tmp/{name}", "type": "DirectoryOrCreate"}},
     }
-    wanted = {"metadata": {"name": name}, "spec": common | {"resources": {"requests": size}, "volumeName": name}}
+    manifest = {"metadata": {"name": name}, "spec": common | {"resources": {"requests": size}, "volumeName": name}}
     api.transport.request("POST", "/api/v1/persistentvolumes", body=volume)
-    api.transport.request("POST", claims, body=wanted)
-    open_to_all(api, {"persistentVolumeClaim": {"claimName": name}})
+    api.transport.request("POST", claims, body=manifest)
+    make_writable(api, {"persistentVolumeClaim": {"claimName": name}})
     yield name
     api.transport.request("DELETE", f"{claims}/{name}")
     api.transport.request("DELETE", f"/api/v1/persistentvolumes/{name}")
 
 
 @pytest.fixture
-def cell(index, claim):
-    """Runs code with packages of the index, and the claim as its store."""
+def run_cell(index, claim):
+    """Run code with packages of the index and the claim as its store."""
 
-    def cell(code, deps="heavy", *, start=run, **settings):
+    def run_cell(code, deps="heavy", *, start=run, **settings):
         options = {"index_url": index.url, "store": f"claim/{claim}", "panel": "none", **settings}
         return start(code, deps=deps, settings=options)
 
-    return cell
+    return run_cell
 
 
-def was_cached(done):
-    return done.state.installed.cached
+def was_cached(run):
+    return run.state.installed.cached
 
 
-def test_an_environment_is_installed_once(cell, index):
-    first, second = cell(SHOW), cell(SHOW)
+def test_environment_is_installed_once(run_cell, index):
+    first, second = run_cell(SHOW), run_cell(SHOW)
     assert (was_cached(first), was_cached(second)) == (False, True)
     assert first.logs() == f"7 /tmp/venv-{first.name}\n"
     assert second.logs() == f"7 /tmp/venv-{second.name}\n"
     downloads = [path for path in index.requests if path.endswith(".whl") and "heavy" in path]
-    # Another set of packages takes what uv's cache has, and the byte code of the first.
-    assert cell(COMPILED, "heavy light").logs() == "True\n"
+    # Another set of packages uses uv's cache and the byte code of the first one.
+    assert run_cell(COMPILED, "heavy light").logs() == "True\n"
     assert [path for path in index.requests if path.endswith(".whl") and "heavy" in path] == downloads
 
 
-def test_a_cell_that_cannot_write_to_the_store_has_its_byte_code(cell):
-    assert cell(COMPILED, shape="init").logs() == "True\n"
+def test_cell_with_read_only_store_has_byte_code(run_cell):
+    assert run_cell(COMPILED, shape="init").logs() == "True\n"
 
 
 @pytest.mark.parametrize("shape", ["script", "init"])
-def test_runs_that_start_at_once_install_once(cell, shape):
-    started = [cell(SHOW, start=submit, shape=shape) for _ in range(6)]
-    for one in started:
-        one.result(300)
-    assert sorted(map(was_cached, started)) == [False, *[True] * 5]
+def test_concurrent_runs_install_environment_once(run_cell, shape):
+    runs = [run_cell(SHOW, start=submit, shape=shape) for _ in range(6)]
+    for submitted in runs:
+        submitted.result(300)
+    assert sorted(map(was_cached, runs)) == [False, *[True] * 5]
 
 
 @pytest.mark.parametrize("shape", ["script", "init"])
-def test_an_install_in_a_pod_that_is_deleted_leaves_nothing_broken(cell, index, api, shape):
+def test_install_in_deleted_pod_leaves_no_broken_environment(run_cell, index, api, shape):
     index.pause, before = 8.0, len(index.requests)
-    killed = cell(SHOW, start=submit, shape=shape)
+    killed = run_cell(SHOW, start=submit, shape=shape)
     try:
         until(lambda: killed.state.phase == "installing")
         until(lambda: any(path.endswith(".whl") for path in index.requests[before:]))
@@ -136,37 +136,37 @@ def test_an_install_in_a_pod_that_is_deleted_leaves_nothing_broken(cell, index, 
     finally:
         index.pause = 0.0
     assert killed.wait(120).outcome not in ("", "Succeeded")
-    after = cell(SHOW, shape=shape)
-    assert (after.logs()[:2], was_cached(after)) == ("7 ", False)
-    assert was_cached(cell(SHOW, shape=shape))
+    next_run = run_cell(SHOW, shape=shape)
+    assert (next_run.logs()[:2], was_cached(next_run)) == ("7 ", False)
+    assert was_cached(run_cell(SHOW, shape=shape))
 
 
-def test_the_store_of_a_cluster_is_listed_verified_and_pruned(cell, claim, capsys):
-    cell(SHOW)
-    place = ("-b", "argo", "--set", f"store=claim/{claim}")
+def test_env_commands_list_verify_and_prune_the_store(run_cell, claim, capsys):
+    run_cell(SHOW)
+    options = ("-b", "argo", "--set", f"store=claim/{claim}")
     expected = {"list": "heavy", "verify": "1 environment verified", "prune": "Removed 1 environment"}
     for action, text in expected.items():
         keep = ("--keep", "0") if action == "prune" else ()
-        assert cli.main(["env", action, *keep, *place]) == 0
+        assert cli.main(["env", action, *keep, *options]) == 0
         assert text in capsys.readouterr().out
-    assert not was_cached(cell(SHOW))
+    assert not was_cached(run_cell(SHOW))
 
 
-def test_a_persistent_environment_stays_on_its_volume(cell, claim):
+def test_persistent_environment_on_volume_is_reused(run_cell, claim):
     volumes = f"/mnt/results=claim/{claim}"
-    first = cell("import heavy, sys\nprint(sys.prefix)", env="persistent", volumes=volumes, store="")
+    first = run_cell("import heavy, sys\nprint(sys.prefix)", env="persistent", volumes=volumes, store="")
     path = first.logs().strip()
     assert path == f"/mnt/results/.venv-{first.name}"
-    second = cell("import heavy, sys\nprint(sys.prefix)", venv=path, volumes=volumes, store="")
+    second = run_cell("import heavy, sys\nprint(sys.prefix)", venv=path, volumes=volumes, store="")
     assert (second.logs().strip(), was_cached(second)) == (path, True)
 
 
-def test_a_folder_of_the_node_keeps_what_was_downloaded(cell, index, api):
+def test_uv_cache_on_node_avoids_downloads(run_cell, index, api):
     path = f"/tmp/uv-argo-test-{uuid.uuid4().hex[:6]}"
-    open_to_all(api, {"hostPath": {"path": path, "type": "DirectoryOrCreate"}})
+    make_writable(api, {"hostPath": {"path": path, "type": "DirectoryOrCreate"}})
     folder = f"host{path}"
-    assert cell(SHOW, cache=folder, store="").logs().startswith("7 ")
+    assert run_cell(SHOW, cache=folder, store="").logs().startswith("7 ")
     downloads = len(index.requests)
-    again = cell(SHOW, cache=folder, store="")
-    assert (again.logs()[:2], was_cached(again)) == ("7 ", False)
+    second = run_cell(SHOW, cache=folder, store="")
+    assert (second.logs()[:2], was_cached(second)) == ("7 ", False)
     assert not any(path.endswith(".whl") for path in index.requests[downloads:])

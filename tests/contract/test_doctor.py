@@ -1,4 +1,4 @@
-"""`doctor`: each problem is found in order and has a hint, and checks that depend on it are skipped."""
+"""`doctor`: reports each problem with a hint, and skips the checks that depend on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server(tmp_path, home, monkeypatch):
 
 
 @pytest.fixture
-def words(server, index):
+def arguments(server, index):
     return [
         "doctor", "-b", "argo", "--set", f"kubeconfig={server.kubeconfig}", "--set", f"images={HERE}=none",
         "--set", f"index_url={index.url}",
@@ -51,22 +51,22 @@ def words(server, index):
 
 
 @pytest.fixture
-def examine(words):
-    def examine(*more: str) -> dict[str, Check]:
-        line = read_argv([*words, *more])
-        found = list(doctor.examine(line, CellContext.current(names={}, traits={}, line_offset=0)))
-        return {check.name: check for check in found}
+def run_checks(arguments):
+    def run_checks(*options: str) -> dict[str, Check]:
+        command = read_argv([*arguments, *options])
+        checks = list(doctor.examine(command, CellContext.current(names={}, traits={}, line_offset=0)))
+        return {check.name: check for check in checks}
 
-    return examine
-
-
-def outcomes(found: dict[str, Check], outcome: str) -> list[str]:
-    return [name for name, check in found.items() if check.outcome == outcome]
+    return run_checks
 
 
-def test_all_is_well(server, words, capsys):
+def outcomes(checks: dict[str, Check], outcome: str) -> list[str]:
+    return [name for name, check in checks.items() if check.outcome == outcome]
+
+
+def test_all_checks_pass(server, arguments, capsys):
     server.finalizers.append(argo_doctor.FINALIZER)
-    assert cli.main(words) == 0
+    assert cli.main(arguments) == 0
     out = capsys.readouterr().out
     lines = [
         " ".join([line[:34], *line[34:].split()]) for line in re.sub(r"\n +", " ", out).splitlines() if line.strip()
@@ -82,12 +82,12 @@ def test_all_is_well(server, words, capsys):
     assert f"{HERE} 1.0" in " ".join(lines)
 
 
-def test_a_pod_that_could_run_twice_is_noted(examine):
-    found = examine()
-    assert found["at most once"].outcome == "note"
-    assert "ARGO_POD_STATUS_CAPTURE_FINALIZER=true" in found["at most once"].hint
-    assert (found["Argo's version"].message, found["end"].outcome) == ("v4.1.2", "ok")
-    assert examine()["controller"].outcome == "ok"
+def test_missing_finalizer_is_a_note(run_checks):
+    checks = run_checks()
+    assert checks["at most once"].outcome == "note"
+    assert "ARGO_POD_STATUS_CAPTURE_FINALIZER=true" in checks["at most once"].hint
+    assert (checks["Argo's version"].message, checks["end"].outcome) == ("v4.1.2", "ok")
+    assert run_checks()["controller"].outcome == "ok"
 
 
 @pytest.mark.parametrize(
@@ -98,74 +98,74 @@ def test_a_pod_that_could_run_twice_is_noted(examine):
         ("/apis/argoproj.io/v1alpha1?", 404, "Argo", "Ask your administrator to install it"),
     ],
 )
-def test_what_needs_a_failed_check_is_skipped(server, examine, path, status, failed, hint):
+def test_checks_after_failed_check_are_skipped(server, run_checks, path, status, failed, hint):
     server.fail(path, status, times=2 if status == 401 else 1)
-    found = examine()
-    assert outcomes(found, "failed") == [failed]
-    assert hint in found[failed].hint
-    after = [*argo_doctor.STEPS[argo_doctor.STEPS.index(failed) + 1 :], "test cell"]
-    assert outcomes(found, "skipped") == after
-    assert all(check.message == f"depends on {failed}" for check in found.values() if check.outcome == "skipped")
+    checks = run_checks()
+    assert outcomes(checks, "failed") == [failed]
+    assert hint in checks[failed].hint
+    skipped = [*argo_doctor.STEPS[argo_doctor.STEPS.index(failed) + 1 :], "test cell"]
+    assert outcomes(checks, "skipped") == skipped
+    assert all(check.message == f"depends on {failed}" for check in checks.values() if check.outcome == "skipped")
     assert server.workflows == {}
 
 
-def test_without_a_configuration_everything_is_skipped(words, tmp_path, capsys):
-    words[4] = f"kubeconfig={tmp_path / 'nowhere'}"
-    assert cli.main(words) == 1
+def test_missing_cluster_configuration_fails(arguments, tmp_path, capsys):
+    arguments[4] = f"kubeconfig={tmp_path / 'nowhere'}"
+    assert cli.main(arguments) == 1
     assert capsys.readouterr().out.startswith("FAILED   configuration             no cluster is configured")
 
 
-def test_rights_that_are_missing_are_named_with_their_rule(server, examine):
+def test_missing_permissions_are_reported_with_rule(server, run_checks):
     server.denied |= {("pods/log", "get"), ("configmaps", "create"), ("workflows", "patch")}
     server.denied.add(("workflowtaskresults", "patch"))
-    found = examine()
-    assert outcomes(found, "failed") == ["access: workflows", "access: pods/log", "executor"]
-    assert found["access: workflows"].message == "not patch in the namespace nb"
-    assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in found["access: pods/log"].hint
-    assert (found["access: configmaps"].outcome, found["test cell"].outcome) == ("note", "skipped")
-    assert found["executor"].message == "the service account default cannot patch workflowtaskresults"
+    checks = run_checks()
+    assert outcomes(checks, "failed") == ["access: workflows", "access: pods/log", "executor"]
+    assert checks["access: workflows"].message == "not patch in the namespace nb"
+    assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in checks["access: pods/log"].hint
+    assert (checks["access: configmaps"].outcome, checks["test cell"].outcome) == ("note", "skipped")
+    assert checks["executor"].message == "the service account default cannot patch workflowtaskresults"
 
 
-def test_what_may_not_be_asked_is_not_known(server, examine):
+def test_forbidden_checks_are_notes(server, run_checks):
     server.fail("localsubjectaccessreviews", 403, "no")
     server.fail("GET /apis/argoproj.io/v1alpha1/namespaces/nb/workflows?", 403, "no")
     server.fail("selfsubjectreviews", 404, "no")
-    found = examine()
-    assert outcomes(found, "failed") == []
-    assert outcomes(found, "note") == ["controller", "executor", "at most once"]
+    checks = run_checks()
+    assert outcomes(checks, "failed") == []
+    assert outcomes(checks, "note") == ["controller", "executor", "at most once"]
 
 
-def test_a_controller_that_does_not_look_is_found(server, examine):
-    examine()
-    for one in server.workflows.values():
-        one.thread.join(60)
-        one.made["status"] = {}
-        one.made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
-    found = examine()
-    assert outcomes(found, "failed") == ["controller"]
-    assert found["controller"].message == "1 of 1 workflows in this namespace have no phase"
+def test_idle_controller_is_reported(server, run_checks):
+    run_checks()
+    for workflow in server.workflows.values():
+        workflow.thread.join(60)
+        workflow.made["status"] = {}
+        workflow.made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    checks = run_checks()
+    assert outcomes(checks, "failed") == ["controller"]
+    assert checks["controller"].message == "1 of 1 workflows in this namespace have no phase"
 
 
-def test_the_small_run_tells_what_else_is_wrong(server, examine, index, monkeypatch):
+def test_failures_of_test_cell_are_reported(server, run_checks, index, monkeypatch):
     server.fail("POST /apis/argoproj.io/v1alpha1/namespaces/nb/workflows", 422, "ValidatingAdmissionPolicy says no")
-    assert outcomes(examine(), "failed") == ["submission"]
+    assert outcomes(run_checks(), "failed") == ["submission"]
     index.misbehave("six", "404", where="file")
     try:
-        found = examine()
+        checks = run_checks()
     finally:
         index.misbehave("six", "", where="file")
-    assert outcomes(found, "failed") == ["cell"]
-    assert "six" in found["cell"].message
+    assert outcomes(checks, "failed") == ["cell"]
+    assert "six" in checks["cell"].message
     monkeypatch.setattr(doctor, "PATIENCE", 0.2)
     server.start_after = 5.0
-    found = examine()
-    assert outcomes(found, "failed") == ["start"]
-    assert found["start"].message.startswith("the cell has not started after 0 s")
-    # What had begun is stopped.
+    checks = run_checks()
+    assert outcomes(checks, "failed") == ["start"]
+    assert checks["start"].message.startswith("the cell has not started after 0 s")
+    # The test cell was stopped.
     assert list(server.workflows.values())[-1].made["spec"]["shutdown"] == "Stop"
 
 
-def test_a_pod_that_cannot_start_is_not_waited_for(server, examine, monkeypatch):
+def test_blocked_pod_is_reported_early(server, run_checks, monkeypatch):
     monkeypatch.setattr(doctor, "BLOCKED", 0.3)
     server.start_after = 30.0
     server.events = [
@@ -174,19 +174,19 @@ def test_a_pod_that_cannot_start_is_not_waited_for(server, examine, monkeypatch)
             "message": 'MountVolume.SetUp failed for volume "v" : secret "nope" not found',
         }
     ]  # fmt: skip
-    found = examine()
-    assert outcomes(found, "failed") == ["start"]
-    assert re.match(r"the cell has not started after \d s: secret nope not found", found["start"].message)
-    assert found["start"].hint.startswith("Create it, or change the setting")
+    checks = run_checks()
+    assert outcomes(checks, "failed") == ["start"]
+    assert re.match(r"the cell has not started after \d s: secret nope not found", checks["start"].message)
+    assert checks["start"].hint.startswith("Create it, or change the setting")
 
 
-def test_through_an_argo_server(server, words, capsys, monkeypatch):
+def test_argo_server_is_checked(server, arguments, capsys, monkeypatch):
     monkeypatch.setenv("ARGO_TOKEN", "secret")
     monkeypatch.setenv("ARGO_SECURE", "false")
     monkeypatch.setenv("ARGO_NAMESPACE", "nb")
     with ArgoRest(server) as rest:
-        words[4] = f"server={rest.address}"
-        assert cli.main(words) == 0
+        arguments[4] = f"server={rest.address}"
+        assert cli.main(arguments) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line[9:31].strip() for line in lines if line[:2] == "ok"] == [
             "configuration", "API", "list workflows", "watch workflows",
@@ -201,24 +201,24 @@ def test_through_an_argo_server(server, words, capsys, monkeypatch):
             'workflows.argoproj.io is forbidden: User "x" cannot watch resource "workflows" in API group "argoproj.io" '
             'in the namespace "nb"'
         )
-        assert cli.main(words) == 1
+        assert cli.main(arguments) == 1
         output = " ".join(capsys.readouterr().out.split())
         assert "FAILED watch workflows you cannot watch workflows in the namespace nb" in output
         assert "verbs: [create, get, list, patch, watch]}" in output
         monkeypatch.setenv("ARGO_TOKEN", "another")
-        assert cli.main(words) == 1
+        assert cli.main(arguments) == 1
         assert "FAILED   API" in capsys.readouterr().out
 
 
-def test_an_index_without_the_package(server, words, examine):
-    found = examine("--set", "constraints=six>5")
-    assert outcomes(found, "failed") == ["package index"]
-    found = examine("--set", "template=nope")
-    assert outcomes(found, "failed") == ["settings"]
-    assert found["settings"].message == "there is no WorkflowTemplate nope at test, namespace nb"
+def test_resolution_and_template_errors_are_reported(server, arguments, run_checks):
+    checks = run_checks("--set", "constraints=six>5")
+    assert outcomes(checks, "failed") == ["package index"]
+    checks = run_checks("--set", "template=nope")
+    assert outcomes(checks, "failed") == ["settings"]
+    assert checks["settings"].message == "there is no WorkflowTemplate nope at test, namespace nb"
 
 
-def test_here(home, index, tmp_path, monkeypatch, capsys):
+def test_local_backend_is_checked(home, index, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["doctor", "-b", "local", "--set", f"index_url={index.url}"]) == 0
     out = capsys.readouterr().out
@@ -228,7 +228,7 @@ def test_here(home, index, tmp_path, monkeypatch, capsys):
     base.load.cache_clear()
 
 
-def test_what_is_wrong_here(home, tmp_path, monkeypatch, capsys):
+def test_problems_of_local_backend_are_reported(home, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "home").write_text("a file where the folder should be")
     monkeypatch.setattr("uv_argo_magic.backends.local.find_uv_bin", lambda: str(tmp_path / "no-uv"))
@@ -239,6 +239,6 @@ def test_what_is_wrong_here(home, tmp_path, monkeypatch, capsys):
     base.load.cache_clear()
 
 
-def test_every_backend_has_them():
+def test_backends_implement_the_protocol():
     assert isinstance(FakeBackend(), Backend)
     assert isinstance(LocalBackend(), Backend)

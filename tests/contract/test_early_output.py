@@ -1,4 +1,4 @@
-"""The early copy of a log, through a port-forward of the tests' API server: it comes sooner, and changes nothing."""
+"""The early copy of a pod's log, sent by port forwarding before the log is readable; both must be the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(watchers, "POLL", 0.1)
     monkeypatch.setattr(watchers, "RETRY", (0.02, 0.1))
-    monkeypatch.setattr(argo_watchers, "LOG_WAIT", 60.0)  # the watch tells when a log can be read
+    monkeypatch.setattr(argo_watchers, "LOG_WAIT", 60.0)  # until the watch reports that the log can be read
     monkeypatch.setattr(early_output, "_denied", set())
     with ArgoServer(tmp_path) as server:
         for name, value in server.settings.items():
@@ -39,31 +39,31 @@ def server(tmp_path, monkeypatch):
 def begin(server):
     def begin(cell, **settings):
         images = ((server.settings["UV_ARGO_IMAGES"].partition("=")[0], "none"),)
-        made = Settings(kubeconfig=str(server.kubeconfig), images=images, **settings)
+        run_settings = Settings(kubeconfig=str(server.kubeconfig), images=images, **settings)
         backend = ArgoBackend()
-        return start(prepare(RunSpec(cell=cell, backend="argo", settings=made), backend), backend=backend)
+        return start(prepare(RunSpec(cell=cell, backend="argo", settings=run_settings), backend), backend=backend)
 
     return begin
 
 
-def only(server):
+def only_workflow(server):
     (workflow,) = server.workflows.values()
     return workflow
 
 
-def forwards(server):
+def count_forwards(server):
     return sum(path.endswith("/portforward") for _, path, _ in server.calls)
 
 
-def logs(server):
+def count_log_requests(server):
     return sum(path.endswith("/log") for _, path, _ in server.calls)
 
 
-def variables(server):
-    return {one["name"] for one in only(server).template["script"]["env"]}
+def variable_names(server):
+    return {entry["name"] for entry in only_workflow(server).template["script"]["env"]}
 
 
-def test_output_and_the_end_come_before_the_log(server, begin, tmp_path):
+def test_output_and_outcome_arrive_before_the_log(server, begin, tmp_path):
     server.frozen = True
     run = begin(gated(tmp_path / "go"))
     until_printed(run, "begun")
@@ -77,14 +77,14 @@ def test_output_and_the_end_come_before_the_log(server, begin, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 700, 5000])
-def test_a_copy_that_breaks_is_continued_by_the_log(server, begin, cut):
+def test_broken_copy_is_continued_from_the_log(server, begin, cut):
     server.forward_cuts = [cut] * 50
     run = begin(f"print({LINES!r}, end='')")
     assert run.wait(60).outcome == "Succeeded"
     assert (run.logs(), run.state.gaps) == (LINES, ())
 
 
-def test_more_output_than_the_copy_has_is_read_from_the_log(server, begin):
+def test_output_beyond_copy_is_read_from_the_log(server, begin):
     run = begin(f"for _ in range(80): print({LINES!r}, end='')")
     assert run.wait(120).outcome == "Succeeded"
     assert (run.logs(), run.state.gaps) == (LINES * 80, ())
@@ -93,28 +93,28 @@ def test_more_output_than_the_copy_has_is_read_from_the_log(server, begin):
 def test_no_connection_is_attempted_before_the_containers_start(server, begin):
     server.most = threading.Semaphore(0)
     run = begin("print('one')")
-    # The pod has a node, and its containers wait.
+    # The pod is scheduled, but its containers have not started.
     until(lambda: sum(path.startswith("/apis/argoproj") and "/workflows/" in path for _, path, _ in server.calls) > 5)
-    assert (forwards(server), logs(server)) == (0, 1)
+    assert (count_forwards(server), count_log_requests(server)) == (0, 1)
     server.most.release()
     assert run.wait(60).outcome == "Succeeded"
-    assert forwards(server) > 0
+    assert count_forwards(server) > 0
 
 
-def test_where_ports_may_not_be_forwarded_the_log_is_read_and_it_is_not_tried_again(server, begin):
+def test_log_is_read_if_port_forwarding_is_forbidden(server, begin):
     server.denied = {("pods/portforward", "create")}
     for _ in range(2):
         run = begin("print('one')")
         assert run.wait(60).outcome == "Succeeded"
         assert (run.logs(), run.state.notes) == ("one\n", ())
-    assert forwards(server) == 1
+    assert count_forwards(server) == 1
     first, second = server.workflows.values()
-    names = [{one["name"] for one in workflow.template["script"]["env"]} for workflow in (first, second)]
-    assert ["UV_ARGO_EARLY" in one for one in names] == [True, False]
+    names = [{entry["name"] for entry in workflow.template["script"]["env"]} for workflow in (first, second)]
+    assert ["UV_ARGO_EARLY" in variables for variables in names] == [True, False]
 
 
 @pytest.mark.parametrize("status", [0, 400, 502])
-def test_a_proxy_that_does_not_pass_it_costs_nothing(server, begin, status):
+def test_log_is_read_if_proxy_blocks_port_forwarding(server, begin, status):
     server.fail("/portforward", status, "Upgrade request required", times=50)
     run = begin("print('one')")
     assert run.wait(60).outcome == "Succeeded"
@@ -122,33 +122,33 @@ def test_a_proxy_that_does_not_pass_it_costs_nothing(server, begin, status):
 
 
 @pytest.mark.parametrize("settings", [{"early_output": False}, {"shape": "init"}, {"retries": 1}])
-def test_it_can_be_switched_off_and_is_not_for_every_shape(server, begin, settings):
+def test_early_output_can_be_disabled(server, begin, settings):
     run = begin("print('one')", **settings)
     assert run.wait(60).outcome == "Succeeded"
     assert run.logs() == "one\n"
-    assert forwards(server) == 0
-    assert "UV_ARGO_EARLY" not in variables(server)
+    assert count_forwards(server) == 0
+    assert "UV_ARGO_EARLY" not in variable_names(server)
 
 
-def test_only_the_token_opens_it_and_the_workflow_does_not_contain_it(server, begin, tmp_path, monkeypatch):
+def test_early_output_needs_token_that_is_not_in_workflow(server, begin, tmp_path, monkeypatch):
     tokens = []
     lines = early_output.EarlyOutput.lines
 
-    def wait(early, *arguments, **options):
+    def wait_for_attempt(early, *arguments, **options):
         tokens.append(early.token)
         until((tmp_path / "tried").exists)
         return lines(early, *arguments, **options)
 
-    monkeypatch.setattr(early_output.EarlyOutput, "lines", wait)
+    monkeypatch.setattr(early_output.EarlyOutput, "lines", wait_for_attempt)
     server.frozen = True
     run = begin(gated(tmp_path / "go"))
-    workflow = until(lambda: server.workflows and only(server))
+    workflow = until(lambda: server.workflows and only_workflow(server))
 
-    def listens():
+    def connect():
         with contextlib.suppress(OSError):
             return socket.create_connection(("127.0.0.1", workflow.port), 5)
 
-    sock = until(listens)
+    sock = until(connect)
     with sock:
         sock.sendall(b"x" * 64 + b"\n")
         assert sock.recv(100) == b""
@@ -160,13 +160,13 @@ def test_only_the_token_opens_it_and_the_workflow_does_not_contain_it(server, be
     assert run.wait(60).outcome == "Succeeded"
 
 
-def test_a_log_that_differs_is_a_bug_of_this_package(server, begin, tmp_path):
+def test_differing_log_is_an_error(server, begin, tmp_path):
     server.frozen = True
     run = begin(gated(tmp_path / "go"))
     until_printed(run, "begun")
-    log = only(server).logs["main"]
-    at = next(at for at, (_, line) in enumerate(log.lines) if b'"hello"' in line)
-    log.lines[at] = (log.lines[at][0], log.lines[at][1].replace(b'"hello"', b'"other"'))
+    log = only_workflow(server).logs["main"]
+    position = next(position for position, (_, line) in enumerate(log.lines) if b'"hello"' in line)
+    log.lines[position] = (log.lines[position][0], log.lines[position][1].replace(b'"hello"', b'"other"'))
     server.frozen = False
     assert run.wait(60).outcome == "Lost"
     assert "the log of the pod differs from what the cell has sent" in run.state.node.message

@@ -1,4 +1,4 @@
-"""commands/edit.py and edit_terminal.py: a file that is edited, with the real uv against an index on 127.0.0.1."""
+"""commands/edit.py and edit_terminal.py: edit a requirements file, with the real uv and an index on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def index():
 
 
 @pytest.fixture
-def around(index, tmp_path, monkeypatch):
+def context(index, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, value in {
         "UV_CACHE_DIR": tmp_path / "uv",
@@ -54,17 +54,17 @@ def path(tmp_path):
     return tmp_path / "study.requirements.txt"
 
 
-def test_which_file(around, tmp_path, path):
-    assert edit.find("", around) == path
-    assert edit.find("other.ipynb", around) == tmp_path / "other.requirements.txt"
-    assert edit.find("needs.txt", around) == tmp_path / "needs.txt"
+def test_find_chooses_requirements_file(context, tmp_path, path):
+    assert edit.find("", context) == path
+    assert edit.find("other.ipynb", context) == tmp_path / "other.requirements.txt"
+    assert edit.find("needs.txt", context) == tmp_path / "needs.txt"
     with pytest.raises(SpecError, match="edit supports only those"):
-        edit.find("pyproject.toml", around)
+        edit.find("pyproject.toml", context)
     with pytest.raises(SpecError, match="cannot determine the notebook's path"):
         edit.find("", CellContext.current(names={}, traits={}, line_offset=1))
 
 
-def test_reading_what_is_not_there_and_what_is_no_text(path, tmp_path):
+def test_read_reports_unreadable_and_binary_files(path, tmp_path):
     assert edit.read(path) == ""
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="not UTF-8"):
@@ -73,7 +73,7 @@ def test_reading_what_is_not_there_and_what_is_no_text(path, tmp_path):
         edit.read(tmp_path)
 
 
-def test_writing_keeps_line_ends_mode_and_links(path, tmp_path):
+def test_write_keeps_line_endings_mode_and_symlinks(path, tmp_path):
     path.write_bytes(b"alpha\r\n")
     path.chmod(0o640)
     link = tmp_path / "link.txt"
@@ -82,10 +82,10 @@ def test_writing_keeps_line_ends_mode_and_links(path, tmp_path):
     assert path.read_bytes() == b"alpha\r\nbeta\r\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert link.is_symlink()
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.txt", "study.requirements.txt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link.txt", "study.requirements.txt"]
 
 
-def test_what_somebody_else_wrote_is_not_overwritten(path, tmp_path):
+def test_write_does_not_overwrite_changes_of_other_programs(path, tmp_path):
     assert edit.write(path, "alpha\n", "")
     path.write_text("theirs\n", encoding="utf-8")
     assert not edit.write(path, "beta\n", "alpha\n")
@@ -95,57 +95,57 @@ def test_what_somebody_else_wrote_is_not_overwritten(path, tmp_path):
         edit.write(tmp_path / "file" / "x.txt", "alpha\n", "")
 
 
-def test_a_check_says_what_a_cell_would_get(around, path):
+def test_check_reports_resolved_versions(context, path):
     path.write_text("alpha\n", encoding="utf-8")
-    verdict = edit.check(path, around)
-    assert verdict.versions == {"alpha": "1.0", "beta": "1.5"}
-    assert verdict.target.startswith("Python 3.")
-    assert "2 packages" in verdict.sentence()
+    result = edit.check(path, context)
+    assert result.versions == {"alpha": "1.0", "beta": "1.5"}
+    assert result.target.startswith("Python 3.")
+    assert "2 packages" in result.sentence()
 
 
-def test_a_check_names_whom_to_blame(around, path):
+def test_check_names_conflicting_requirements(context, path):
     path.write_text("alpha\nbeta==2.0\n", encoding="utf-8")
-    verdict = edit.check(path, around)
-    assert verdict.blamed == ("alpha", "beta")
-    assert "requirements conflict" in verdict.problem
+    result = edit.check(path, context)
+    assert result.blamed == ("alpha", "beta")
+    assert "requirements conflict" in result.problem
     path.write_text("alpha\nalhpa\n", encoding="utf-8")
-    assert edit.check(path, around).blamed == ("alhpa",)
+    assert edit.check(path, context).blamed == ("alhpa",)
 
 
-def test_what_has_to_be_downloaded(around, path, index):
-    index.max_age = 600  # as the public index says; uv asks anew where an index says nothing
+def test_measure_reports_cached_packages(context, path, index):
+    index.max_age = 600  # as PyPI sends; without it, uv requests the page again
     path.write_text("alpha\n", encoding="utf-8")
-    verdict = edit.check(path, around)
+    result = edit.check(path, context)
     cancelled = threading.Event()
-    assert edit.measure(verdict, path, around, cancelled).cached == frozenset()
+    assert edit.measure(result, path, context, cancelled).cached == frozenset()
     install = [find_uv_bin(), "pip", "install", "-q", "--target", "tree", "--no-deps", "alpha"]
     subprocess.run(install, check=True, cwd=path.parent)
-    assert edit.measure(verdict, path, around, cancelled).cached == {"alpha"}
-    problem = CheckResult(problem="No.")
-    assert edit.measure(problem, path, around, cancelled) is problem
+    assert edit.measure(result, path, context, cancelled).cached == {"alpha"}
+    failed = CheckResult(problem="No.")
+    assert edit.measure(failed, path, context, cancelled) is failed
     path.write_text("alpha = 1\n", encoding="utf-8")
-    assert edit.measure(verdict, path, around, cancelled) is verdict
+    assert edit.measure(result, path, context, cancelled) is result
 
 
-def test_a_check_keeps_nothing_and_a_lock_sticks(around, path, index):
+def test_check_stores_nothing_but_lock_does(context, path, index):
     path.write_text("alpha\n", encoding="utf-8")
-    seen = edit.check(path, around)
-    assert not seen.stored
+    checked = edit.check(path, context)
+    assert not checked.stored
     index.add("beta", "1.6")
-    assert edit.check(path, around).versions["beta"] == "1.6"
-    assert "Locked" in edit.lock(path, around, seen.lock, threading.Event())
-    kept = edit.check(path, around)
-    assert kept.stored
-    assert kept.versions["beta"] == "1.5"
-    assert edit.lock(path, around, None, threading.Event()) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
-    assert edit.lock(path, around, None, threading.Event()) == "Upgraded: no newer versions."
+    assert edit.check(path, context).versions["beta"] == "1.6"
+    assert "Locked" in edit.lock(path, context, checked.lock, threading.Event())
+    locked = edit.check(path, context)
+    assert locked.stored
+    assert locked.versions["beta"] == "1.5"
+    assert edit.lock(path, context, None, threading.Event()) == "Upgraded: beta 1.5 \N{RIGHTWARDS ARROW} 1.6."
+    assert edit.lock(path, context, None, threading.Event()) == "Upgraded: no newer versions."
     index.misbehave("alpha", "503")
     with pytest.raises(ResolutionError, match="503"):
-        edit.lock(path, around, None, threading.Event())
-    assert edit.check(path, around).versions["beta"] == "1.6"
+        edit.lock(path, context, None, threading.Event())
+    assert edit.check(path, context).versions["beta"] == "1.6"
 
 
-def test_names_that_are_known_here(tmp_path):
+def test_names_include_packages_of_earlier_runs(tmp_path):
     history = History(tmp_path / "runs")
     target = Target(python="3.12.1")
     lock = Lock(packages=(Package(name="rarely-used", version="1.0"),), target=target)
@@ -155,27 +155,27 @@ def test_names_that_are_known_here(tmp_path):
     assert list(found) == sorted(found)
 
 
-def test_what_is_wrong_without_the_index(around, path, index, monkeypatch):
+def test_check_reports_errors_without_index(context, path, index, monkeypatch):
     path.write_text("alpha = 1\n", encoding="utf-8")
-    assert "line 1" in edit.check(path, around).problem
+    assert "line 1" in edit.check(path, context).problem
     path.write_text("alpha\n", encoding="utf-8")
     index.misbehave("alpha", "503")
-    begun = len(index.requests)
-    verdict = edit.check(path, around)
-    assert verdict.unreachable
-    assert "503" in verdict.sentence()
-    assert len(index.requests) == begun + 1  # it is not tried again
+    count = len(index.requests)
+    result = edit.check(path, context)
+    assert result.unreachable
+    assert "503" in result.sentence()
+    assert len(index.requests) == count + 1  # no retry
     with monkeypatch.context() as patch:
-        patch.setenv("UV_ARGO_HOME", str(path))  # nothing can be made in a file
+        patch.setenv("UV_ARGO_HOME", str(path))  # a file, so no folder can be created in it
         patch.setattr(tempfile, "tempdir", str(path))
-        verdict = edit.check(path, around)
-        assert verdict.unreachable
-        assert "cannot run uv" in verdict.problem
+        result = edit.check(path, context)
+        assert result.unreachable
+        assert "cannot run uv" in result.problem
     monkeypatch.setenv("UV_ARGO_BACKEND", "nowhere")
-    assert "nowhere" in edit.check(path, around).problem
+    assert "nowhere" in edit.check(path, context).problem
 
 
-def test_a_check_that_nobody_waits_for_ends(around, path, index):
+def test_check_can_be_cancelled(context, path, index):
     path.write_text("alpha\n", encoding="utf-8")
     index.misbehave("alpha", "slow")
     cancelled = threading.Event()
@@ -183,66 +183,66 @@ def test_a_check_that_nobody_waits_for_ends(around, path, index):
 
     def check():
         with pytest.raises(Cancelled):
-            edit.check(path, around, cancelled)
+            edit.check(path, context, cancelled)
         ended.append(True)
 
     thread = threading.Thread(target=check)
     thread.start()
-    until(lambda: any("alpha" in one for one in index.requests))
+    until(lambda: any("alpha" in path for path in index.requests))
     cancelled.set()
-    thread.join(60)  # the index alone would keep it for half a minute
+    thread.join(60)  # the index delays its response for longer than this
     assert ended == [True]
 
 
-class Typist:
-    """An $EDITOR that writes one text after another, and keeps what it saw."""
+class FakeEditor:
+    """An $EDITOR that runs one piece of code per call, and records the text of each file it opens."""
 
     def __init__(self, folder, monkeypatch):
-        self.folder = folder / "typist"
+        self.folder = folder / "editor"
         self.folder.mkdir()
-        script = self.folder / "typist.py"
+        script = self.folder / "editor.py"
         script.write_text(
             "import pathlib, sys\n"
             "here, file = pathlib.Path(__file__).parent, pathlib.Path(sys.argv[1])\n"
-            "turn = len(list(here.glob('seen*')))\n"
-            "(here / f'seen{turn}').write_text(file.read_text())\n"
-            "new = here / f'text{turn}'\n"
-            "if new.exists(): exec(new.read_text(), {'file': file, 'text': file.read_text()})\n"
+            "call = len(list(here.glob('opened*')))\n"
+            "(here / f'opened{call}').write_text(file.read_text())\n"
+            "code = here / f'code{call}'\n"
+            "if code.exists(): exec(code.read_text(), {'file': file, 'text': file.read_text()})\n"
         )
         monkeypatch.setenv("EDITOR", f"{sys.executable} {script}")
         monkeypatch.delenv("VISUAL", raising=False)
 
-    def will(self, *turns):
-        for number, text in enumerate(turns):
-            (self.folder / f"text{number}").write_text(text)
+    def program(self, *calls):
+        for number, code in enumerate(calls):
+            (self.folder / f"code{number}").write_text(code)
 
     @property
-    def seen(self):
-        return [one.read_text() for one in sorted(self.folder.glob("seen*"))]
+    def opened(self):
+        return [file.read_text() for file in sorted(self.folder.glob("opened*"))]
 
 
 @pytest.fixture
-def typist(tmp_path, monkeypatch):
-    return Typist(tmp_path, monkeypatch)
+def editor(tmp_path, monkeypatch):
+    return FakeEditor(tmp_path, monkeypatch)
 
 
-def test_in_a_terminal_the_file_is_saved_and_resolved(around, path, typist, capsys):
+def test_editor_saves_and_resolves_file(context, path, editor, capsys):
     path.write_text("# mine\nalpha\n", encoding="utf-8")
-    typist.will("file.write_text(text + 'beta\\n')")
+    editor.program("file.write_text(text + 'beta\\n')")
     assert cli.main(["edit", "study.ipynb"]) == 0
     assert path.read_text(encoding="utf-8") == "# mine\nalpha\nbeta\n"
     assert capsys.readouterr().out.startswith("study.requirements.txt: 2 packages")
-    assert typist.seen == ["# mine\nalpha\n"]
+    assert editor.opened == ["# mine\nalpha\n"]
 
 
-def test_a_mistake_comes_back_as_a_comment_and_can_be_mended(around, path, typist):
-    typist.will(
+def test_editor_reopens_with_error_as_comment(context, path, editor):
+    editor.program(
         "file.write_text('alpha = 1\\n')",
         "file.write_text(text.replace('alpha = 1', 'alpha\\nbeta==2.0'))",
         "file.write_text(text.replace('==2.0', ''))",
     )
-    assert "2 packages" in edit_terminal.edit_file(path, around)
-    first, second, third = typist.seen
+    assert "2 packages" in edit_terminal.edit_file(path, context)
+    first, second, third = editor.opened
     assert first == ""
     assert second.startswith('# uv-argo: study.requirements.txt, line 4, character 7: "=" is not a comparison')
     assert second.split("\n")[3] == "alpha = 1"
@@ -250,58 +250,58 @@ def test_a_mistake_comes_back_as_a_comment_and_can_be_mended(around, path, typis
     assert path.read_text(encoding="utf-8") == "alpha\nbeta\n"
 
 
-def test_giving_up_loses_nothing(around, path, typist, capsys):
+def test_editor_keeps_rejected_text_if_user_gives_up(context, path, editor, capsys):
     path.write_text("alpha\n", encoding="utf-8")
-    typist.will("file.write_text('alpha = 1\\n')")
+    editor.program("file.write_text('alpha = 1\\n')")
     assert cli.main(["edit", str(path)]) == 2
     assert "Your text is in study.requirements.txt.rejected" in capsys.readouterr().err
     assert path.read_text(encoding="utf-8") == "alpha\n"
     assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha = 1\n"
 
 
-def test_what_cannot_be_resolved_is_saved_all_the_same(around, path, typist):
-    typist.will("file.write_text('alpha\\nbeta==2.0\\n')")
+def test_editor_saves_unresolvable_requirements(context, path, editor):
+    editor.program("file.write_text('alpha\\nbeta==2.0\\n')")
     with pytest.raises(ResolutionError, match="requirements conflict"):
-        edit_terminal.edit_file(path, around)
+        edit_terminal.edit_file(path, context)
     assert path.read_text(encoding="utf-8") == "alpha\nbeta==2.0\n"
-    assert len(typist.seen) == 2
+    assert len(editor.opened) == 2
 
 
-def test_a_file_that_changed_meanwhile_is_kept(around, path, typist):
-    typist.will(f"file.write_text('alpha\\n'); open({str(path)!r}, 'w').write('theirs\\n')")
+def test_editor_does_not_overwrite_concurrent_change(context, path, editor):
+    editor.program(f"file.write_text('alpha\\n'); open({str(path)!r}, 'w').write('theirs\\n')")
     with pytest.raises(SpecError, match="changed by another program"):
-        edit_terminal.edit_file(path, around)
+        edit_terminal.edit_file(path, context)
     assert path.read_text(encoding="utf-8") == "theirs\n"
     assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha\n"
 
 
-def test_what_was_typed_before_the_editor_failed_is_kept(around, path, typist):
-    typist.will("file.write_text('alpha = 1\\n')", "raise SystemExit(1)")
+def test_editor_keeps_rejected_text_if_editor_fails(context, path, editor):
+    editor.program("file.write_text('alpha = 1\\n')", "raise SystemExit(1)")
     with pytest.raises(SpecError, match="exited with status 1") as caught:
-        edit_terminal.edit_file(path, around)
+        edit_terminal.edit_file(path, context)
     assert "Your text is in study.requirements.txt.rejected" in caught.value.hint
     assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha = 1\n"
 
 
-def test_an_editor_that_is_no_person_ends(around, path, monkeypatch):
+def test_editor_gives_up_after_repeated_errors(context, path, monkeypatch):
     monkeypatch.setattr(edit_terminal, "TRIES", 3)
     monkeypatch.setenv("VISUAL", shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write('=')"]))
     path.write_text("alpha", encoding="utf-8")
     with pytest.raises(SpecError, match="after 3 edits"):
-        edit_terminal.edit_file(path, around)
+        edit_terminal.edit_file(path, context)
     assert path.read_text(encoding="utf-8") == "alpha"
 
 
-def test_an_editor_that_fails_or_is_not_there(around, path, monkeypatch):
+def test_editor_reports_failing_and_missing_editors(context, path, monkeypatch):
     monkeypatch.setenv("VISUAL", f"{sys.executable} -c 'raise SystemExit(3)'")
     with pytest.raises(SpecError, match="exited with status 3"):
-        edit_terminal.edit_file(path, around)
+        edit_terminal.edit_file(path, context)
     monkeypatch.setenv("VISUAL", "no-such-editor")
     with pytest.raises(SpecError, match="cannot run no-such-editor"):
-        edit_terminal.edit_file(path, around)
+        edit_terminal.edit_file(path, context)
     monkeypatch.delenv("VISUAL")
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SpecError, match="no editor"):
-        edit_terminal.edit_file(path, around)
+        edit_terminal.edit_file(path, context)
     assert not path.exists()

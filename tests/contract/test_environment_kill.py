@@ -1,6 +1,6 @@
-"""SIGKILL while environments are built, published and removed, by several processes at once: none is ever broken.
+"""SIGKILL while several processes install, publish and remove environments; no environment may be broken.
 
-UV_ARGO_TEST_KILLS=100 kills that many times; the default is what fits into every run of the tests.
+UV_ARGO_TEST_KILLS is the number of kills; the default is small enough for every run of the tests.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def index():
         yield server
 
 
-def start(code: str, *words: str) -> subprocess.Popen[bytes]:
+def start(code: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", code, *words],
+        [sys.executable, "-c", code, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -47,36 +47,36 @@ def start(code: str, *words: str) -> subprocess.Popen[bytes]:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process and its group; the supervisor notices the end of its lifeline."""
+    """Kill the process and its group; the supervisor detects it because its lifeline closes."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @pytest.mark.parametrize("kind", ["store", "venv"])
-def test_no_environment_is_broken(index, tmp_path, monkeypatch, kind):
+def test_killed_processes_leave_no_broken_environment(index, tmp_path, monkeypatch, kind):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     venv = str(tmp_path / "venv") if kind == "venv" else ""
-    chance = random.Random(19)
+    rng = random.Random(19)
     broken = []
     for number in range(KILLS // 2):
         processes = [start(RUN, index.url, venv) for _ in range(2 if kind == "store" else 1)]
         if kind == "store":
             processes.append(start(PRUNE))
-        time.sleep(chance.uniform(0.2, 2.0))
+        time.sleep(rng.uniform(0.2, 2.0))
         for process in processes:
             kill(process)
-        # The next run starts at once, and installs the environment if it is missing.
+        # The next run starts immediately, and installs the environment if it is missing.
         for _ in range(50):
-            done = subprocess.run(
+            completed = subprocess.run(
                 [sys.executable, "-c", RUN, index.url, venv], capture_output=True, text=True, check=False, timeout=120
             )
-            if "is in use by" not in done.stderr:  # what was killed is still ending
+            if "is in use by" not in completed.stderr:  # the killed processes have not ended yet
                 break
             time.sleep(0.1)
-        if done.returncode:
-            broken.append((number, done.stderr[-500:]))
-        if chance.random() < 0.5:
+        if completed.returncode:
+            broken.append((number, completed.stderr[-500:]))
+        if rng.random() < 0.5:
             subprocess.run([sys.executable, "-c", PRUNE], capture_output=True, check=True, timeout=60)
             if venv:
                 subprocess.run(["rm", "-rf", venv], check=True)

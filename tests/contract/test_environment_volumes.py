@@ -1,6 +1,6 @@
-"""Stores on volumes of their own: a full one, a read-only one, and one that two mount namespaces have at other paths.
+"""Stores on a full volume, a read-only volume, and a volume that two mount namespaces have at different paths.
 
-The volumes are real: each process is in a mount namespace of its own, with root's rights or in a user namespace.
+Each process mounts real volumes in a separate mount namespace, as root or in a user namespace.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ for package in sys.argv[2:]:
 UNSHARE = shutil.which("unshare") or "unshare"
 
 
-def namespaces():
-    """The command that gives a process its own mounts; None if this process may not."""
+def unshare_command():
+    """The command that runs a process in a mount namespace; None if that is not permitted."""
     for options in ([], ["--map-root-user"]):
         command = [UNSHARE, "--mount", *options]
         if (
@@ -56,14 +56,14 @@ def index():
 
 @dataclass
 class Machine:
-    """Runs cells with the store on a volume."""
+    """Run cells with the store on a volume."""
 
     command: list[str]
     folder: Path
     index: IndexServer
 
     def start(self, mount: str, *packages: str, home: str = "home") -> subprocess.Popen[str]:
-        """`mount` are lines of a shell that make the folder $STORE a volume; then one cell for each package."""
+        """Run the shell lines `mount`, which mount a volume at $STORE, and then one cell per package."""
         store = self.folder / home / "cache" / "store"
         store.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
@@ -92,13 +92,13 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path, index):
-    command = namespaces()
+    command = unshare_command()
     if sys.platform != "linux" or command is None:
-        pytest.xfail("this process may not mount volumes")
+        pytest.xfail("this process cannot mount volumes")
     return Machine(command=command, folder=tmp_path, index=index)
 
 
-def test_a_full_volume_fails_one_install_and_no_other(machine):
+def test_full_volume_fails_only_the_large_install(machine):
     first, second, third = machine.run('mount -t tmpfs -o size=2m tmpfs "$STORE"', "small", "large", "small")
     assert first.startswith("installed ")
     assert second.startswith("InstallFailed: The disk is full: large 1.0 could not be installed.")
@@ -106,7 +106,7 @@ def test_a_full_volume_fails_one_install_and_no_other(machine):
 
 
 @pytest.mark.parametrize("size", ["40k", "500k"])
-def test_a_volume_that_is_full_from_the_start_is_named(machine, size):
+def test_full_volume_is_reported(machine, size):
     (output,) = machine.run(
         f'mount -t tmpfs -o size={size} tmpfs "$STORE"; dd if=/dev/zero of="$STORE/rest" 2>/dev/null || true', "small"
     )
@@ -114,7 +114,7 @@ def test_a_volume_that_is_full_from_the_start_is_named(machine, size):
     assert "bug" not in output
 
 
-def test_a_read_only_volume_is_refused(machine):
+def test_read_only_volume_is_reported(machine):
     (output,) = machine.run('mount -t tmpfs tmpfs "$STORE"; mount -o remount,ro "$STORE"', "small")
     assert output.startswith("BackendUnavailable: cannot write to the store of environments, ")
 
@@ -122,11 +122,11 @@ def test_a_read_only_volume_is_refused(machine):
 def test_two_mount_namespaces_share_a_volume(machine):
     (machine.folder / "volume").mkdir()
     mount = f'mount --bind {machine.folder}/volume "$STORE"'
-    both = [machine.start(mount, "small", home=home) for home in ("one", "two")]
-    outputs = [process.communicate(timeout=120)[0].split() for process in both]
-    # One of them installed it, and each has it at its own path.
+    processes = [machine.start(mount, "small", home=home) for home in ("one", "two")]
+    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
+    # One of them installed the package, and each one imports it from its own path.
     assert sorted(words[0] for words in outputs) == ["cached", "installed"]
     assert sorted(f"/{home}/" in words[1] for home, words in zip(("one", "two"), outputs, strict=True)) == [True, True]
     assert [path.name for path in machine.folder.glob("volume/trees/*/site/small.py")] == ["small.py"]
-    # What no namespace mounts is not there.
+    # Outside of the namespaces, the folder is empty.
     assert list(machine.folder.glob("one/cache/store/*")) == []

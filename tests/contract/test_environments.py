@@ -1,4 +1,4 @@
-"""Kinds of environments: one in the store for all, one that goes with its run, and a venv that stays."""
+"""Kinds of environments: shared in the store, ephemeral, and a persistent venv."""
 
 from __future__ import annotations
 
@@ -33,106 +33,106 @@ def index():
         yield server
 
 
-def lines(done):
-    return done.logs().splitlines()
+def output_lines(run):
+    return run.logs().splitlines()
 
 
-def test_a_persistent_environment_is_a_venv_that_stays(cell, tmp_path):
+def test_persistent_environment_is_reused(run_cell, tmp_path):
     path = tmp_path / "results" / ".venv"
-    first = cell(WHERE, venv=str(path))
-    assert lines(first) == [str(path), str(next(path.glob("lib/python3.*/site-packages/alpha.py")))]
+    first = run_cell(WHERE, venv=str(path))
+    assert output_lines(first) == [str(path), str(next(path.glob("lib/python3.*/site-packages/alpha.py")))]
     assert not first.state.installed.cached
     assert f"stays at {path}. To use it again: --set venv={path}" in "".join(first.state.notes)
-    again = cell("import subprocess\nprint(subprocess.run('alpha', stdout=-1, text=True).stdout)", venv=str(path))
-    assert lines(again) == ["alpha runs", ""]
-    assert again.state.installed.cached
-    assert not again.state.notes
-    # Without requirements it is taken as it is.
-    assert lines(cell(WHERE, deps=[], venv=str(path)))[0] == str(path)
+    second = run_cell("import subprocess\nprint(subprocess.run('alpha', stdout=-1, text=True).stdout)", venv=str(path))
+    assert output_lines(second) == ["alpha runs", ""]
+    assert second.state.installed.cached
+    assert not second.state.notes
+    # Without requirements, it is used as it is.
+    assert output_lines(run_cell(WHERE, deps=[], venv=str(path)))[0] == str(path)
 
 
-def test_what_a_cell_installs_into_a_persistent_environment_stays(cell, tmp_path, index):
+def test_persistent_environment_keeps_packages_that_a_cell_adds(run_cell, tmp_path, index):
     path = tmp_path / "venv"
     install = (
         "import subprocess, sys\n"
         f"subprocess.run([{sys.executable!r}, '-m', 'uv', 'pip', 'install', '-q', '--python', sys.executable,"
         f" '--index-url', {index.url!r}, 'beta'], check=True)"
     )
-    cell(install, venv=str(path))
-    later = cell("import beta\nprint(beta.__file__)", venv=str(path))
-    assert lines(later) == [str(next(path.glob("lib/python3.*/site-packages/beta.py")))]
-    assert ("beta", "1.0") in later.state.installed.packages
+    run_cell(install, venv=str(path))
+    run = run_cell("import beta\nprint(beta.__file__)", venv=str(path))
+    assert output_lines(run) == [str(next(path.glob("lib/python3.*/site-packages/beta.py")))]
+    assert ("beta", "1.0") in run.state.installed.packages
 
 
-def test_a_persistent_environment_has_a_folder_of_the_cache_without_a_path(cell):
-    done = cell(WHERE, env="persistent")
-    assert lines(done)[0] == str(paths.cache_dir() / "venvs" / done.id)
+def test_persistent_environment_without_path_is_in_cache(run_cell):
+    run = run_cell(WHERE, env="persistent")
+    assert output_lines(run)[0] == str(paths.cache_dir() / "venvs" / run.id)
 
 
-def test_an_environment_with_another_lock_is_refused(cell, tmp_path):
+def test_persistent_environment_with_other_lock_is_refused(run_cell, tmp_path):
     path = tmp_path / "venv"
-    cell("", venv=str(path))
+    run_cell("", venv=str(path))
     with pytest.raises(
         InstallFailed, match=r"was made for other requirements: its lock is \w{12}, and this is"
     ) as caught:
-        cell("", deps="beta", venv=str(path))
+        run_cell("", deps="beta", venv=str(path))
     assert "--set venv=PATH" in caught.value.hint
-    assert cell("import alpha", venv=str(path)).status == "Succeeded"
+    assert run_cell("import alpha", venv=str(path)).status == "Succeeded"
 
 
-def test_an_environment_of_another_python_is_refused(cell, tmp_path):
+def test_persistent_environment_of_other_python_is_refused(run_cell, tmp_path):
     path = tmp_path / "venv"
-    cell("", venv=str(path))
-    mark = path / "uv-argo.json"
-    mark.write_text(json.dumps(json.loads(mark.read_text()) | {"python": ["3.8", "/usr/bin/python3.8"]}))
+    run_cell("", venv=str(path))
+    marker = path / "uv-argo.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"python": ["3.8", "/usr/bin/python3.8"]}))
     with pytest.raises(InstallFailed, match=r"was made for Python 3\.8 at /usr/bin/python3\.8, and this is Python 3"):
-        cell("", venv=str(path))
+        run_cell("", venv=str(path))
 
 
-@pytest.mark.parametrize("content", ["folder", "broken mark"])
-def test_a_folder_of_anothers_is_left_alone(cell, tmp_path, content):
+@pytest.mark.parametrize("content", ["folder", "invalid marker"])
+def test_folder_that_is_not_an_environment_is_refused(run_cell, tmp_path, content):
     path = tmp_path / "mine"
     path.mkdir()
     (path / "thesis.txt").write_text("x")
-    if content == "broken mark":
+    if content == "invalid marker":
         (path / "uv-argo.json").write_text("{}")
     with pytest.raises(InstallFailed, match="mine exists and is not an environment of uv-argo-magic"):
-        cell("", venv=str(path))
+        run_cell("", venv=str(path))
     assert (path / "thesis.txt").read_text() == "x"
 
 
-def test_one_run_at_a_time_uses_a_persistent_environment(cell, tmp_path):
+def test_persistent_environment_in_use_is_refused(run_cell, tmp_path):
     path, done = tmp_path / "venv", tmp_path / "done"
-    cell("", venv=str(path))
+    run_cell("", venv=str(path))
     Path(f"{path}.lock").write_text("")
-    first = cell(WAIT.format(file=str(done)), venv=str(path), start=submit)
+    first = run_cell(WAIT.format(file=str(done)), venv=str(path), start=submit)
     while "process" not in Path(f"{path}.lock").read_text():
         first.wait(0.01)
     with pytest.raises(InstallFailed, match=r"venv is in use by process \d+ on "):
-        cell("", venv=str(path))
+        run_cell("", venv=str(path))
     done.touch()
     first.result(30)
-    assert cell("", venv=str(path)).status == "Succeeded"
+    assert run_cell("", venv=str(path)).status == "Succeeded"
 
 
-def test_a_failed_install_leaves_no_environment(cell, tmp_path, index):
+def test_failed_install_leaves_no_environment(run_cell, tmp_path, index):
     path = tmp_path / "venv"
     index.misbehave("gamma", "404", where="file")
     try:
         with pytest.raises(InstallFailed):
-            cell("", deps="gamma", venv=str(path))
+            run_cell("", deps="gamma", venv=str(path))
     finally:
         index.misbehave("gamma", "", where="file")
     assert [item.name for item in tmp_path.glob("venv*")] == ["venv.lock"]
-    assert cell("import gamma", deps="gamma", venv=str(path)).status == "Succeeded"
+    assert run_cell("import gamma", deps="gamma", venv=str(path)).status == "Succeeded"
 
 
 @pytest.mark.slow
-def test_an_install_is_tried_again_where_the_index_did_not_answer(cell, index, monkeypatch):
+def test_install_is_retried_if_index_does_not_respond(run_cell, index, monkeypatch):
     monkeypatch.setenv("UV_HTTP_RETRIES", "1")
     index.add("zeta", "1.0", files={"zeta.py": ""})
     index.misbehave("zeta", "503", where="file")
-    run = cell("import zeta", deps="zeta", start=submit)
+    run = run_cell("import zeta", deps="zeta", start=submit)
     while not run.state.notes:
         run.wait(0.05)
     assert run.state.notes == ("The package index did not respond. Retrying in 5 seconds.",)
@@ -140,42 +140,42 @@ def test_an_install_is_tried_again_where_the_index_did_not_answer(cell, index, m
     run.result(60)
 
 
-def test_other_failures_of_an_install_are_final(cell, index, monkeypatch):
+def test_other_install_failures_are_not_retried(run_cell, index, monkeypatch):
     monkeypatch.setenv("UV_HTTP_RETRIES", "1")
     index.add("eta", "1.0", files={"eta.py": ""})
     index.misbehave("eta", "404", where="file")
     with pytest.raises(InstallFailed) as caught:
-        cell("import eta", deps="eta")
+        run_cell("import eta", deps="eta")
     assert caught.value.state.notes == ()
 
 
-def test_what_a_killed_build_left_is_removed(cell, tmp_path):
-    left = tmp_path / "venv.building-old" / "site"
-    left.mkdir(parents=True)
-    cell("import alpha", venv=str(tmp_path / "venv"))
-    assert not left.parent.exists()
+def test_leftovers_of_killed_install_are_removed(run_cell, tmp_path):
+    leftover = tmp_path / "venv.building-old" / "site"
+    leftover.mkdir(parents=True)
+    run_cell("import alpha", venv=str(tmp_path / "venv"))
+    assert not leftover.parent.exists()
 
 
-def test_an_ephemeral_environment_goes_with_its_run(cell):
-    first = cell(WHERE, env="ephemeral")
-    prefix, file = lines(first)
+def test_ephemeral_environment_is_removed_after_run(run_cell):
+    first = run_cell(WHERE, env="ephemeral")
+    prefix, file = output_lines(first)
     assert Path(file).is_relative_to(Path(prefix).parent)
     assert not Path(prefix).exists()
     assert not (paths.cache_dir() / "store" / "trees").exists()
-    assert not cell(WHERE, env="ephemeral").state.installed.cached
-    assert not cell(WHERE, env="shared").state.installed.cached
-    assert cell(WHERE).state.installed.cached
+    assert not run_cell(WHERE, env="ephemeral").state.installed.cached
+    assert not run_cell(WHERE, env="shared").state.installed.cached
+    assert run_cell(WHERE).state.installed.cached
 
 
-def test_runs_that_need_the_same_new_environment_build_it_once(cell, index):
-    done = [cell("import delta", deps="delta", start=submit) for _ in range(6)]
-    for one in done:
-        one.result(60)
-    assert [one.state.installed.cached for one in done].count(False) == 1
+def test_concurrent_runs_install_environment_once(run_cell, index):
+    runs = [run_cell("import delta", deps="delta", start=submit) for _ in range(6)]
+    for run in runs:
+        run.result(60)
+    assert [run.state.installed.cached for run in runs].count(False) == 1
     assert sum("delta-1.0" in path and path.endswith(".whl") for path in index.requests) == 1
 
 
-def test_a_session_has_no_persistent_environment(cell, tmp_path):
+def test_persistent_environment_is_refused_for_sessions(run_cell, tmp_path):
     from uv_argo_magic.core.commands.table import read_cell, run_options
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.spec_builder import specify
@@ -188,19 +188,19 @@ def test_a_session_has_no_persistent_environment(cell, tmp_path):
         specify("1", options, context, None, session)
 
 
-def test_packages_come_from_a_folder_of_wheels(cell, index, tmp_path):
+def test_packages_are_installed_from_find_links_folder(run_cell, index, tmp_path):
     (tmp_path / "wheels").mkdir()
-    file = index.add("epsilon", "1.0", files={"epsilon.py": ""})
-    (tmp_path / "wheels" / file.filename).write_bytes(file.body)
+    wheel = index.add("epsilon", "1.0", files={"epsilon.py": ""})
+    (tmp_path / "wheels" / wheel.filename).write_bytes(wheel.body)
     index.remove("epsilon")
-    done = cell("import epsilon", deps="epsilon", find_links=["wheels"], offline=True)
-    assert done.state.installed.packages == (("epsilon", "1.0"),)
+    run = run_cell("import epsilon", deps="epsilon", find_links=["wheels"], offline=True)
+    assert run.state.installed.packages == (("epsilon", "1.0"),)
     with pytest.raises(SpecError, match="nowhere, which is not a folder"):
-        cell("", find_links=["nowhere"])
+        run_cell("", find_links=["nowhere"])
 
 
-def test_an_environment_of_the_image_is_used(cell, tmp_path, index):
-    lock = cell("").resolution
+def test_environment_in_image_is_used(run_cell, tmp_path, index):
+    lock = run_cell("").resolution
     (tmp_path / "lock.txt").write_text("\n".join(lock.lines))
     subprocess.run(
         [guest_process.BASE, "-I", "-c", containerfile.SCRIPT, tmp_path / "image", lock.key, tmp_path / "lock.txt"],
@@ -215,50 +215,50 @@ def test_an_environment_of_the_image_is_used(cell, tmp_path, index):
     assert state.installed.cached
 
 
-def output_of(capsys, *words, status=0):
+def run_env(capsys, *arguments, status=0):
     capsys.readouterr()
-    assert cli.main(["env", *words]) == status
+    assert cli.main(["env", *arguments]) == status
     return "".join(capsys.readouterr())
 
 
-def test_environments_are_installed_ahead_listed_and_removed(cell, capsys, index, monkeypatch):
+def test_env_commands_warm_list_show_and_prune(run_cell, capsys, index, monkeypatch):
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
-    assert output_of(capsys) == "No environments in the store of this machine.\n"
-    assert "Installed 1 package in " in output_of(capsys, "warm", "--deps", "alpha")
-    assert "already has the environment" in output_of(capsys, "warm", "--deps", "alpha")
-    assert cell("import alpha").state.installed.cached
-    cell("import beta", deps="beta", env="persistent")
-    listed = output_of(capsys)
-    (key,) = [line.split()[0] for line in listed.splitlines() if " alpha " in line]
-    assert "2 environments, " in listed
+    assert run_env(capsys) == "No environments in the store of this machine.\n"
+    assert "Installed 1 package in " in run_env(capsys, "warm", "--deps", "alpha")
+    assert "already has the environment" in run_env(capsys, "warm", "--deps", "alpha")
+    assert run_cell("import alpha").state.installed.cached
+    run_cell("import beta", deps="beta", env="persistent")
+    table = run_env(capsys)
+    (key,) = [line.split()[0] for line in table.splitlines() if " alpha " in line]
+    assert "2 environments, " in table
     (site,) = Path(paths.cache_dir()).glob(f"store/trees/{key}*/site")
-    # The packages were imported once, so that their byte code is there.
+    # `env warm` imports the packages, which compiles their byte code.
     assert list(site.glob("__pycache__/alpha.*.pyc"))
-    details = output_of(capsys, "show", key)
+    details = run_env(capsys, "show", key)
     assert "alpha    1.0" in details
     assert str(site) in details
-    assert "Nothing to remove" in output_of(capsys, "prune", "--older-than", "1d")
-    assert "Would remove 1 environment, " in output_of(capsys, "prune", "--keep", "0", "--dry-run")
-    assert "Removed 1 environment, " in output_of(capsys, "prune", key)
+    assert "Nothing to remove" in run_env(capsys, "prune", "--older-than", "1d")
+    assert "Would remove 1 environment, " in run_env(capsys, "prune", "--keep", "0", "--dry-run")
+    assert "Removed 1 environment, " in run_env(capsys, "prune", key)
     assert not site.exists()
-    # Only the persistent one is left.
-    assert "1 environment, " in output_of(capsys, "list")
+    # Only the persistent environment is left.
+    assert "1 environment, " in run_env(capsys, "list")
 
 
-def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
+def test_env_prune_keeps_environment_in_use(run_cell, capsys, tmp_path):
     done = tmp_path / "done"
-    first = cell("import alpha\n" + WAIT.format(file=str(done)), start=submit)
+    first = run_cell("import alpha\n" + WAIT.format(file=str(done)), start=submit)
     while first.state.installed is None or first.state.phase != "running":
         first.wait(0.01)
-    assert "  now" in output_of(capsys)
-    assert "Nothing to remove" in output_of(capsys, "prune", "--keep", "0")
+    assert "  now" in run_env(capsys)
+    assert "Nothing to remove" in run_env(capsys, "prune", "--keep", "0")
     done.touch()
     first.result(30)
-    assert "Removed 1 environment" in output_of(capsys, "prune", "--keep", "0")
+    assert "Removed 1 environment" in run_env(capsys, "prune", "--keep", "0")
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["bogus"], "unknown action bogus"),
         (["show"], "env show needs one environment"),
@@ -275,16 +275,16 @@ def test_an_environment_in_use_is_not_removed(cell, capsys, tmp_path):
         (["warm", "--keep", "1"], "--keep belongs to env prune, not env warm"),
     ],
 )
-def test_a_request_that_is_wrong_is_refused(cell, capsys, words, message):
-    assert message in output_of(capsys, *words, status=2)
+def test_invalid_env_command_is_reported(run_cell, capsys, arguments, message):
+    assert message in run_env(capsys, *arguments, status=2)
 
 
-def test_an_image_is_baked_for_the_lock_of_a_cluster(cell, capsys, index, monkeypatch, tmp_path):
+def test_bake_writes_containerfile(run_cell, capsys, index, monkeypatch, tmp_path):
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
 
-    def bake(*words, status=0):
+    def bake(*arguments, status=0):
         capsys.readouterr()
-        assert cli.main(["bake", *words]) == status
+        assert cli.main(["bake", *arguments]) == status
         return "".join(capsys.readouterr())
 
     line = ["-b", "argo", "--deps", "alpha", "--python", "3.12"]

@@ -1,8 +1,7 @@
-"""Every way an install can fail that can be made on this machine, made for real with uv, and what we say of it.
+"""Real failures of uv, and how they are classified and reported.
 
-The index is on 127.0.0.1 and uv retries nothing, so that each takes a fraction of a second. Disk full and read-only
-are real small file systems where this process may mount them (root on Linux); elsewhere a limit on the size of files
-and the permissions of folders stand in for them. Killed processes and exhausted memory are real everywhere.
+The index is on 127.0.0.1 and uv does not retry. As root on Linux, the tests mount small file systems that are full or
+read-only; elsewhere, they limit the size of files and the permissions of folders.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ MOUNT, UMOUNT = "/bin/mount", "/bin/umount"
 
 @pytest.fixture
 def index():
-    with IndexServer() as serving:
-        yield serving
+    with IndexServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def uv(tmp_path):
 
 
 class Uv:
-    """uv in a folder of its own, with an empty cache."""
+    """uv in a separate folder, with an empty cache."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,24 +71,24 @@ class Uv:
         )
 
     def compile(self, index, *lines, options=WHEELS_ONLY, **kwargs) -> InstallFailure:
-        """The failure of a resolution, as uv/resolver.py asks for one."""
+        """Return the failure of a resolution with the options of uv/resolver.py."""
         (self.folder / "requirements.in").write_text("\n".join(lines))
         args = ("--python", BASE, "--python-version", VERSION, "--default-index", getattr(index, "url", index))
-        done = self.run("pip", "compile", "--format", "pylock.toml", *args, *options, "requirements.in", **kwargs)
-        return self.failure(done)
+        completed = self.run("pip", "compile", "--format", "pylock.toml", *args, *options, "requirements.in", **kwargs)
+        return self.failure(completed)
 
     def install(self, index, *lines, options=WHEELS_ONLY, target="tree", **kwargs) -> InstallFailure:
-        """The failure of an install, as the guest does it."""
+        """Return the failure of an install with the options of the guest."""
         (self.folder / "lock.txt").write_text("\n".join(lines))
         args = ("--target", target, "--no-deps", "--require-hashes", "--python", BASE)
-        where = ("--default-index", getattr(index, "url", index))
-        return self.failure(self.run("pip", "install", *args, *where, *options, "-r", "lock.txt", **kwargs))
+        index_option = ("--default-index", getattr(index, "url", index))
+        return self.failure(self.run("pip", "install", *args, *index_option, *options, "-r", "lock.txt", **kwargs))
 
     @staticmethod
-    def failure(done) -> InstallFailure:
-        assert done.returncode != 0, done.stderr
-        failure = classify(done.returncode, done.stderr)
-        # What holds for every one of them.
+    def failure(completed) -> InstallFailure:
+        assert completed.returncode != 0, completed.stderr
+        failure = classify(completed.returncode, completed.stderr)
+        # Rules for all failures.
         assert failure.sentence.endswith("."), failure
         assert "\n" not in failure.sentence
         assert len(failure.sentence) < 800
@@ -102,10 +101,10 @@ def pinned(file):
     return f"{file.name}=={file.version} --hash=sha256:{file.sha256}"
 
 
-# What the requirements are to blame for
+# Errors in the requirements
 
 
-def test_unknown_package(index, uv):
+def test_unknown_package_is_reported(index, uv):
     failure = uv.compile(index, "scikit-lern")
     assert failure.cause == "unknown-package"
     assert failure.sentence == "Package scikit-lern was not found on the index."
@@ -114,7 +113,7 @@ def test_unknown_package(index, uv):
     assert uv.compile(index, "sklearn").sentence == "sklearn is an import name; its package is scikit-learn."
 
 
-def test_unknown_package_of_a_dependency(index, uv):
+def test_unknown_dependency_is_reported_with_parent(index, uv):
     index.add("alpha", "1.0", requires=["numpi>2"])
     failure = uv.compile(index, "alpha")
     assert failure.cause == "unknown-package"
@@ -122,7 +121,7 @@ def test_unknown_package_of_a_dependency(index, uv):
     assert failure.hint.startswith("Did you mean numpy? ")
 
 
-def test_no_such_version(index, uv):
+def test_missing_version_is_reported(index, uv):
     index.add("alpha", "1.0")
     failure = uv.compile(index, "alpha==99")
     assert (failure.cause, failure.sentence) == ("version", "There is no version 99 of alpha.")
@@ -133,14 +132,14 @@ def test_no_such_version(index, uv):
     assert (failure.cause, failure.sentence) == ("version", "There is no version 7.0 of alpha.")
 
 
-def test_withdrawn_version(index, uv):
+def test_yanked_version_is_reported(index, uv):
     index.add("alpha", "1.0", yanked="it eats files")
     failure = uv.compile(index, "alpha")
     assert failure.cause == "version"
     assert failure.sentence == 'alpha 1.0 was yanked ("it eats files").'
 
 
-def test_too_new(index, uv):
+def test_excluded_newer_version_is_reported(index, uv):
     index.add("alpha", "2.0", uploaded="2026-01-01T00:00:00Z")
     failure = uv.compile(index, "alpha", options=("--exclude-newer=2025-01-01T00:00:00Z",))
     assert failure.cause == "version"
@@ -148,20 +147,20 @@ def test_too_new(index, uv):
     assert "Version 2.0 was published on 2026-01-01." in failure.hint
 
 
-def test_conflict(index, uv):
+def test_conflict_is_reported(index, uv):
     index.add("alpha", "1.0", requires=["beta<2"])
     index.add("gamma", "1.0", requires=["beta>=2"])
     index.add("beta", "1.0")
     index.add("beta", "2.0")
     failure = uv.compile(index, "alpha", "gamma")
     assert failure.cause == "conflict"
-    for fact in (r"alpha(==1\.0)? depends? on beta<2", r"gamma(==1\.0)? depends? on beta>=2", "you require"):
-        assert re.search(fact, failure.sentence)
+    for text in (r"alpha(==1\.0)? depends? on beta<2", r"gamma(==1\.0)? depends? on beta>=2", "you require"):
+        assert re.search(text, failure.sentence)
     assert "conclude" not in failure.sentence
     assert "you require beta>=2 and beta<2" in uv.compile(index, "beta>=2", "beta<2").sentence
 
 
-def test_a_long_conflict_stays_one_readable_sentence(index, uv):
+def test_long_conflict_is_one_sentence(index, uv):
     for version in range(1, 30):
         index.add("alpha", f"{version}.0", requires=[f"beta=={version}.0", f"delta=={version}.0"])
         index.add("beta", f"{version}.0", requires=[f"gamma>={version}"])
@@ -174,7 +173,7 @@ def test_a_long_conflict_stays_one_readable_sentence(index, uv):
     assert "(1)" not in failure.sentence
 
 
-def test_python_too_old_for_a_package(index, uv):
+def test_unsupported_python_is_reported(index, uv):
     file = index.add("alpha", "1.0", requires_python=">=3.77")
     for failure in (uv.compile(index, "alpha"), uv.compile(index, "alpha==1.0"), uv.install(index, pinned(file))):
         assert failure.cause == "python"
@@ -182,7 +181,7 @@ def test_python_too_old_for_a_package(index, uv):
         assert "--python 3.77" in failure.hint
 
 
-def test_no_wheel_for_this_platform_or_abi(index, uv):
+def test_wheels_for_other_platforms_are_reported(index, uv):
     index.add("alpha", "1.0", tag="py3-none-win_arm64")
     index.add("beta", "1.0", tag="cp36-cp36m-any")
     failure = uv.compile(index, "alpha")
@@ -192,7 +191,7 @@ def test_no_wheel_for_this_platform_or_abi(index, uv):
     assert uv.install(index, f"alpha==1.0 --hash=sha256:{ZEROS}").cause == "platform"
 
 
-def test_only_source_and_builds_are_off(index, uv):
+def test_missing_wheel_is_reported_if_builds_are_off(index, uv):
     file = index.add_sdist("alpha", "1.0")
     for failure in (uv.compile(index, "alpha"), uv.install(index, pinned(file))):
         assert failure.cause == "platform"
@@ -200,15 +199,15 @@ def test_only_source_and_builds_are_off(index, uv):
         assert "only_binary=false" in failure.hint
 
 
-def test_a_build_that_fails(index, uv):
+def test_failed_build_is_reported(index, uv):
     file = index.add_sdist("alpha", "1.0", backend="raise RuntimeError('HTTP 401: operation timed out')")
     failure = uv.install(index, pinned(file), options=())
-    assert failure.cause == "build", "what the build printed is not uv's word"
+    assert failure.cause == "build", "the output of the build was read as an error of uv"
     assert failure.sentence == ("Could not build alpha 1.0 from source: RuntimeError: HTTP 401: operation timed out.")
     assert not failure.retryable
 
 
-def test_a_build_that_needs_what_is_not_there(index, uv):
+def test_missing_build_requirement_is_reported(index, uv):
     backend = "def get_requires_for_build_wheel(config_settings=None): return ['nosuchbackend']"
     failure = uv.install(index, pinned(index.add_sdist("alpha", "1.0", backend=backend)), options=())
     assert failure.cause == "build"
@@ -216,21 +215,21 @@ def test_a_build_that_needs_what_is_not_there(index, uv):
     assert "nosuchbackend" in failure.sentence
 
 
-def test_bad_requirement(index, uv):
+def test_invalid_requirement_is_reported(index, uv):
     failure = uv.install(index, "num py")
     assert failure.cause == "input"
     assert "found `p`" in failure.sentence
     assert uv.compile(index, "a @ http://[").cause == "input"
 
 
-def test_name_and_url_disagree(index, uv):
+def test_name_that_differs_from_url_is_reported(index, uv):
     file = index.add("alpha", "1.0")
     failure = uv.compile(index, f"beta @ {index.file_url(file)}")
     assert failure.cause == "input"
     assert "`beta` does not match `alpha`" in failure.sentence
 
 
-def test_bad_settings_and_options(index, uv):
+def test_invalid_options_are_reported(index, uv):
     index.add("alpha", "1.0")
     for option in ("--exclude-newer=yesterdayish", "--prerelease=maybe", "--resolution=best"):
         failure = uv.compile(index, "alpha", options=(option,))
@@ -241,21 +240,21 @@ def test_bad_settings_and_options(index, uv):
     assert uv.compile(index, "alpha", options=("-r", "nofile.txt")).cause == "input"
 
 
-def test_missing_file_and_missing_venv(index, uv):
+def test_missing_file_and_environment_are_reported(index, uv):
     failure = uv.install(index, "a", options=("-r", "nofile.txt"))
     assert failure.cause == "input"
     assert "nofile.txt" in failure.sentence
-    bare = {"VIRTUAL_ENV": "", "PATH": "/nonexistent"}
-    assert Uv.failure(uv.run("pip", "install", "alpha", **bare)).cause == "input"
+    variables = {"VIRTUAL_ENV": "", "PATH": "/nonexistent"}
+    assert Uv.failure(uv.run("pip", "install", "alpha", **variables)).cause == "input"
 
 
-def test_local_path_that_is_not_there(index, uv):
+def test_missing_local_file_is_reported(index, uv):
     failure = uv.compile(index, f"alpha @ file://{uv.folder}/alpha-1.0-py3-none-any.whl")
     assert failure.cause == "url"
     assert "alpha" in failure.sentence
 
 
-def test_missing_interpreter(uv):
+def test_missing_interpreter_is_reported(uv):
     failure = Uv.failure(uv.run("pip", "install", "--target", "tree", "--python", "3.77", "alpha"))
     assert (failure.cause, failure.sentence) == ("python", "Python 3.77 was not found where uv runs.")
     failure = Uv.failure(uv.run("pip", "install", "--target", "tree", "--python", "/nonexistent/python", "alpha"))
@@ -263,14 +262,14 @@ def test_missing_interpreter(uv):
 
 
 @pytest.mark.parametrize("path", [os.environ["PATH"], "/nonexistent"])
-def test_git(index, uv, path):
+def test_failed_git_requirement_is_reported(index, uv, path):
     failure = uv.compile(index, "alpha @ git+http://127.0.0.1:9/x.git", PATH=path)
     assert failure.cause == "git"
     assert "alpha" in failure.sentence
     assert "wheel" in failure.hint
 
 
-# What the way to the index is to blame for
+# Errors of the index and the network
 
 
 PAGES = {
@@ -288,7 +287,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize(("trouble", "cause", "message", "retryable"), [(k, *v) for k, v in PAGES.items()])
-def test_the_page_of_a_package_goes_wrong(index, uv, trouble, cause, message, retryable):
+def test_fault_of_package_page_is_reported(index, uv, trouble, cause, message, retryable):
     line = pinned(index.add("alpha", "1.0"))
     index.misbehave("alpha", trouble)
     for failure in (uv.compile(index, "alpha"), uv.install(index, line)):
@@ -309,7 +308,7 @@ FILES = PAGES | {
 
 
 @pytest.mark.parametrize(("trouble", "cause", "message", "retryable"), [(k, *v) for k, v in FILES.items()])
-def test_the_file_of_a_package_goes_wrong(index, uv, trouble, cause, message, retryable):
+def test_fault_of_package_file_is_reported(index, uv, trouble, cause, message, retryable):
     line = pinned(index.add("alpha", "1.0"))
     if trouble == "corrupt":
         line = f"alpha==1.0 --hash=sha256:{hashlib.sha256(index_server._CORRUPT).hexdigest()}"
@@ -319,20 +318,20 @@ def test_the_file_of_a_package_goes_wrong(index, uv, trouble, cause, message, re
     assert message in failure.sentence
 
 
-def test_credentials_are_asked_for_and_never_shown(uv):
+def test_authentication_error_shows_no_credentials(uv):
     with IndexServer(credentials="user:secret") as index:
         index.add("alpha", "1.0")
         assert uv.compile(index, "alpha").cause == "auth"
-        wrong = index.url.replace("://", "://user:wrongsecret@")
-        failure = uv.compile(wrong, "alpha")
+        wrong_url = index.url.replace("://", "://user:wrongsecret@")
+        failure = uv.compile(wrong_url, "alpha")
         assert failure.cause == "auth"
         assert "user" not in failure.sentence
-        right = index.url.replace("://", "://user:secret@")
-        done = uv.run("pip", "install", "--target", "t", "--default-index", right, "alpha")
-        assert done.returncode == 0, done.stderr
+        right_url = index.url.replace("://", "://user:secret@")
+        completed = uv.run("pip", "install", "--target", "t", "--default-index", right_url, "alpha")
+        assert completed.returncode == 0, completed.stderr
 
 
-def test_index_refuses_the_connection(uv):
+def test_refused_connection_is_reported(uv):
     for retries in ("0", "1"):
         failure = uv.compile("http://user:secret@127.0.0.1:9/simple", "alpha", UV_HTTP_RETRIES=retries)
         assert failure.cause == "network"
@@ -341,22 +340,22 @@ def test_index_refuses_the_connection(uv):
         assert failure.unreachable
 
 
-def test_index_has_no_address(uv):
+def test_unknown_host_is_reported(uv):
     failure = uv.compile("http://user:secret@index.invalid/simple", "alpha")
     assert (failure.cause, failure.retryable) == ("network", True)
     assert failure.sentence == "Could not look up the host name of index.invalid (for alpha)."
 
 
-def test_wrong_index_looks_like_a_wrong_name(index, uv):
+def test_unknown_package_hints_at_index_url(index, uv):
     index.add("alpha", "1.0")
     failure = uv.compile(index.url.replace("/simple", "/nowhere"), "alpha")
     assert failure.cause == "unknown-package"
     assert "index URL" in failure.hint
 
 
-def test_certificate_that_nobody_vouches_for(uv, tmp_path):
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    subprocess.run([*made, "-keyout", "key.pem", "-out", "cert.pem"], cwd=tmp_path, check=True, capture_output=True)
+def test_untrusted_certificate_is_reported(uv, tmp_path):
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    subprocess.run([*command, "-keyout", "key.pem", "-out", "cert.pem"], cwd=tmp_path, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
@@ -374,13 +373,13 @@ def test_certificate_that_nobody_vouches_for(uv, tmp_path):
     assert "SSL_CERT_FILE" in failure.hint
 
 
-def test_https_asked_of_plain_http(index, uv):
+def test_https_to_http_server_is_reported(index, uv):
     failure = uv.compile(index.url.replace("http://", "https://"), "alpha")
     assert failure.cause == "certificate"
     assert "does not support HTTPS" in failure.sentence
 
 
-def test_offline_and_not_cached(index, uv):
+def test_uncached_package_in_offline_mode_is_reported(index, uv):
     line = pinned(index.add("alpha", "1.0"))
     for failure in (
         uv.compile(index, "alpha", options=("--offline",)),
@@ -391,17 +390,17 @@ def test_offline_and_not_cached(index, uv):
         assert not failure.unreachable
 
 
-def test_url_that_is_not_there(index, uv):
+def test_missing_url_is_reported_without_its_query(index, uv):
     url = f"http://{index.host}/files/alpha-1.0-py3-none-any.whl?token=secret"
     for failure in (uv.compile(index, f"alpha @ {url}"), uv.install(index, f"alpha @ {url} --hash=sha256:{ZEROS}")):
         assert failure.cause == "url"
         assert "alpha" in failure.sentence
 
 
-# What the files are to blame for
+# Errors of files
 
 
-def test_hashes_that_differ_and_hashes_that_lack(index, uv):
+def test_wrong_and_missing_hashes_are_reported(index, uv):
     file = index.add("alpha", "1.0")
     failure = uv.install(index, f"alpha==1.0 --hash=sha256:{ZEROS}")
     assert failure.cause == "integrity"
@@ -414,12 +413,12 @@ def test_hashes_that_differ_and_hashes_that_lack(index, uv):
         assert "No pinned version and hash for alpha" in failure.sentence
 
 
-# What the machine is to blame for
+# Errors of the machine
 
 
 @pytest.fixture
-def small(tmp_path):
-    """A file system of one megabyte, or None if this process may not mount one."""
+def small_filesystem(tmp_path):
+    """A file system of one megabyte, or None if this process cannot mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = [MOUNT, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
@@ -430,58 +429,58 @@ def small(tmp_path):
         subprocess.run([UMOUNT, str(folder)], check=True)
 
 
-def no_large_files():
+def limit_file_size():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
 
-@pytest.mark.parametrize("what", ["cache", "tree"])
-def test_disk_full(index, uv, small, what):
+@pytest.mark.parametrize("destination", ["cache", "tree"])
+def test_full_disk_is_reported(index, uv, small_filesystem, destination):
     line = pinned(index.add("alpha", "1.0", size=3_000_000))
-    if small and what == "cache":
-        failure = uv.install(index, line, UV_CACHE_DIR=str(small / "cache"))
-    elif small:
-        failure = uv.install(index, line, target=small / "tree")
+    if small_filesystem and destination == "cache":
+        failure = uv.install(index, line, UV_CACHE_DIR=str(small_filesystem / "cache"))
+    elif small_filesystem:
+        failure = uv.install(index, line, target=small_filesystem / "tree")
     else:
-        failure = uv.install(index, line, limit=no_large_files)
+        failure = uv.install(index, line, limit=limit_file_size)
     assert failure.cause == "disk"
     assert "alpha 1.0" in failure.sentence
     assert not failure.retryable
 
 
-def test_file_larger_than_allowed(index, uv):
-    failure = uv.install(index, pinned(index.add("alpha", "1.0", size=3_000_000)), limit=no_large_files)
+def test_file_size_limit_is_reported(index, uv):
+    failure = uv.install(index, pinned(index.add("alpha", "1.0", size=3_000_000)), limit=limit_file_size)
     assert failure.cause == "disk"
     assert "alpha 1.0" in failure.sentence
 
 
-def test_disk_full_within_a_build(index, uv):
+def test_full_disk_during_build_is_reported(index, uv):
     backend = "raise OSError(28, 'No space left on device')"
     assert uv.install(index, pinned(index.add_sdist("alpha", "1.0", backend=backend)), options=()).cause == "disk"
 
 
-@pytest.mark.parametrize("what", ["cache", "tree"])
-def test_no_permission_to_write(index, uv, small, tmp_path, what):
+@pytest.mark.parametrize("destination", ["cache", "tree"])
+def test_unwritable_folder_is_reported(index, uv, small_filesystem, tmp_path, destination):
     line = pinned(index.add("alpha", "1.0"))
-    place = small or tmp_path / "closed"
-    if small:
-        subprocess.run([MOUNT, "-o", "remount,ro", str(small)], check=True)
+    folder = small_filesystem or tmp_path / "closed"
+    if small_filesystem:
+        subprocess.run([MOUNT, "-o", "remount,ro", str(small_filesystem)], check=True)
     else:
-        place.mkdir(mode=0o500)
-    if not small and os.geteuid() == 0:
-        # Root writes wherever it likes, but in the kernel's own file system.
-        place = Path("/sys")
-    if what == "cache":
-        failure = uv.install(index, line, UV_CACHE_DIR=str(place / "cache"))
+        folder.mkdir(mode=0o500)
+    if not small_filesystem and os.geteuid() == 0:
+        # Root can write anywhere except in /sys.
+        folder = Path("/sys")
+    if destination == "cache":
+        failure = uv.install(index, line, UV_CACHE_DIR=str(folder / "cache"))
     else:
-        failure = uv.install(index, line, target=place / "tree")
+        failure = uv.install(index, line, target=folder / "tree")
     assert failure.cause == "permission"
-    assert str(place) in failure.sentence
+    assert str(folder) in failure.sentence
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to a limit on addresses")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces RLIMIT_AS")
 @pytest.mark.parametrize("megabytes", [60, 100])
-def test_out_of_memory(index, uv, megabytes):
+def test_exhausted_memory_is_reported(index, uv, megabytes):
     line = pinned(index.add("alpha", "1.0", size=3_000_000))
     size = megabytes << 20
     failure = uv.install(index, line, limit=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)))
@@ -489,8 +488,8 @@ def test_out_of_memory(index, uv, megabytes):
     assert "memory" in failure.hint
 
 
-@pytest.mark.parametrize(("sent", "message"), [(signal.SIGKILL, "was killed"), (signal.SIGTERM, "signal 15")])
-def test_killed(index, uv, sent, message):
+@pytest.mark.parametrize(("number", "message"), [(signal.SIGKILL, "was killed"), (signal.SIGTERM, "signal 15")])
+def test_killed_uv_is_reported(index, uv, number, message):
     index.add("alpha", "1.0")
     index.misbehave("alpha", "slow")
     process = subprocess.Popen(
@@ -503,16 +502,16 @@ def test_killed(index, uv, sent, message):
     with process:
         while not index.requests:
             assert process.poll() is None
-        process.send_signal(sent)
+        process.send_signal(number)
         _, stderr = process.communicate(timeout=30)
     failure = classify(process.returncode, stderr)
     assert failure.cause == "killed"
     assert message in failure.sentence
-    assert classify(128 + sent, stderr) == failure, "a shell reports the same in its own way"
+    assert classify(128 + number, stderr) == failure, "a shell adds 128 to the number of the signal"
 
 
-def test_an_extra_that_does_not_exist_is_a_warning(index, uv):
+def test_unknown_extra_is_a_warning(index, uv):
     index.add("alpha", "1.0")
-    done = uv.run("pip", "install", "--target", "t", "--default-index", index.url, "alpha[nope]")
-    assert done.returncode == 0
-    assert "The package alpha==1.0 does not have an extra named nope." in warnings(done.stderr)
+    completed = uv.run("pip", "install", "--target", "t", "--default-index", index.url, "alpha[nope]")
+    assert completed.returncode == 0
+    assert "The package alpha==1.0 does not have an extra named nope." in warnings(completed.stderr)

@@ -1,4 +1,4 @@
-"""The limits of an install: each has an error of its own, with the limit and what was used."""
+"""The limits of an install; each error names the limit and the amount used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def index():
 
 @pytest.fixture
 def install(home, index, tmp_path, monkeypatch):
-    """Runs a cell with alpha, of an empty cache."""
+    """Run a cell with packages of the index and an empty uv cache."""
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
 
     def install(deps="alpha", **settings):
@@ -30,7 +30,7 @@ def install(home, index, tmp_path, monkeypatch):
     return install
 
 
-def test_what_is_installed_has_a_maximum_size(install, home):
+def test_install_disk_limits_installed_size(install, home):
     with pytest.raises(InstallFailed) as caught:
         install(install_disk="1MB")
     assert "needed 3.0 MB of disk space and was terminated: install_disk is 1.0 MB" in str(caught.value)
@@ -39,14 +39,14 @@ def test_what_is_installed_has_a_maximum_size(install, home):
     assert install(install_disk="10MB").status == "Succeeded"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of a process is known at its end only")
-def test_an_install_has_a_maximum_of_memory(install):
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems, memory is only known after the process ends")
+def test_install_memory_limits_memory(install):
     with pytest.raises(InstallFailed, match=r"used \d[\d.]* MB of memory and was terminated: install_memory is 1 MiB"):
         install(install_memory="1MiB")
     assert install(install_memory="2GiB").status == "Succeeded"
 
 
-def test_an_install_has_a_maximum_time(install, index):
+def test_install_timeout_limits_time(install, index):
     index.misbehave("alpha", "slow", where="file")
     with pytest.raises(InstallFailed) as caught:
         install(install_timeout="1s")
@@ -54,11 +54,11 @@ def test_an_install_has_a_maximum_time(install, index):
     assert ": install_timeout is 1 second" in str(caught.value)
 
 
-@pytest.mark.parametrize("most", [1, 2])
-def test_downloads_at_once_are_limited(install, index, most):
+@pytest.mark.parametrize("limit", [1, 2])
+def test_concurrent_downloads_are_limited(install, index, limit):
     names = [f"part{number}" for number in range(5)]
     for name in names:
         index.add(name, "1.0")
     index.pause = 0.1
-    assert install(deps=" ".join(names), concurrent_downloads=most).status == "Succeeded"
-    assert 1 <= index.most_at_once <= most
+    assert install(deps=" ".join(names), concurrent_downloads=limit).status == "Succeeded"
+    assert 1 <= index.most_at_once <= limit

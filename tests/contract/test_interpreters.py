@@ -1,4 +1,4 @@
-"""Finding Pythons that are really here, and stand-ins that say they are another one."""
+"""Find the Pythons of this machine, and fakes that report another version."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from uv_argo_magic.uv.interpreters import find, versions
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_remembered():
+def clear_caches():
     interpreters._probe.cache_clear()
     interpreters._describe_current.cache_clear()
     interpreters._find_with_uv.cache_clear()
 
 
-def test_nothing_asked_is_the_base_of_this_python():
-    here = find()
-    assert here.target.python == platform.python_version()
-    assert here.target.implementation == "cpython"
-    assert here.target.platform == ""
-    assert here.wheel_tags == tuple(sys_tags())
-    assert here.target.abi == here.wheel_tags[0].abi
+def test_find_defaults_to_base_of_current_python():
+    found = find()
+    assert found.target.python == platform.python_version()
+    assert found.target.implementation == "cpython"
+    assert found.target.platform == ""
+    assert found.wheel_tags == tuple(sys_tags())
+    assert found.target.abi == found.wheel_tags[0].abi
     code = "import sys; print(sys.prefix == sys.base_prefix)"
-    assert subprocess.run([here.path, "-I", "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+    assert subprocess.run([found.path, "-I", "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
 
 
-def test_a_request_that_this_python_meets_asks_nobody(monkeypatch):
-    monkeypatch.setattr(interpreters, "find_uv_bin", lambda: pytest.fail("uv was asked"))
+def test_find_does_not_run_uv_if_current_python_fits(monkeypatch):
+    monkeypatch.setattr(interpreters, "find_uv_bin", lambda: pytest.fail("uv was called"))
     major, minor, micro = sys.version_info[:3]
-    here = find()
-    for wanted in (f"{major}", f"{major}.{minor}", f" {major}.{minor}.{micro} ", f">={major}.{minor},<4", ">=3.8"):
-        assert find(wanted) == here
+    current = find()
+    for version in (f"{major}", f"{major}.{minor}", f" {major}.{minor}.{micro} ", f">={major}.{minor},<4", ">=3.8"):
+        assert find(version) == current
 
 
-def test_every_python_that_is_listed_is_found():
+def test_find_returns_each_listed_python():
     listed = versions()
     assert platform.python_version() in listed or listed == ()
     for version in dict.fromkeys(text for text in listed if "t" not in text):
@@ -60,7 +60,7 @@ def test_every_python_that_is_listed_is_found():
         assert find(version) == found
 
 
-def test_a_python_that_is_not_here():
+def test_find_reports_missing_python():
     with pytest.raises(SpecError, match=r"Python 3\.77 is not installed; installed versions: .*3\.") as caught:
         find("3.77")
     assert "uv python install 3.77" in caught.value.hint
@@ -73,14 +73,14 @@ def test_a_python_that_is_not_here():
 
 
 @pytest.mark.parametrize(
-    "wanted", ["--help", "-x", "/usr/bin/python3", "latest", "3.12; rm", "pypy", "3.12\n3.13x", "v3"]
+    "version", ["--help", "-x", "/usr/bin/python3", "latest", "3.12; rm", "pypy", "3.12\n3.13x", "v3"]
 )
-def test_what_is_no_version(wanted):
+def test_find_rejects_invalid_versions(version):
     with pytest.raises(SpecError, match="Invalid Python version"):
-        find(wanted)
+        find(version)
 
 
-def test_a_venv_leads_to_its_base(tmp_path):
+def test_probe_returns_base_of_venv(tmp_path):
     base = find()
     subprocess.run([base.path, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = next(path for path in (tmp_path / "venv").rglob("python*") if path.stem == "python" and path.is_file())
@@ -90,7 +90,7 @@ def test_a_venv_leads_to_its_base(tmp_path):
     assert not found.path.startswith(str(tmp_path))
 
 
-def test_an_activated_venv_is_not_taken(tmp_path, monkeypatch):
+def test_find_ignores_activated_venv(tmp_path, monkeypatch):
     base = find()
     subprocess.run([base.path, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "venv"))
@@ -99,12 +99,12 @@ def test_an_activated_venv_is_not_taken(tmp_path, monkeypatch):
     assert not interpreters._probe_base(path).path.startswith(str(tmp_path))
 
 
-# Stand-ins: programs that print the report of another Python.
+# Fakes: programs that print the report of another Python.
 
 
-def stand_in(folder: Path, **changed) -> str:
+def fake_python(folder: Path, **changes) -> str:
     program = folder / "python"
-    known = {
+    report = {
         "path": str(program),
         "base": str(program),
         "venv": False,
@@ -113,13 +113,15 @@ def stand_in(folder: Path, **changed) -> str:
         "version": [3, 13, 1, "final", 0],
         "tags": ["cp313-cp313t-linux_x86_64", "py3-none-any"],
     }
-    program.write_text(f"#!/bin/sh\necho started >> '{folder}/runs'\ncat <<'END'\n{json.dumps(known | changed)}\nEND\n")
+    program.write_text(
+        f"#!/bin/sh\necho started >> '{folder}/runs'\ncat <<'END'\n{json.dumps(report | changes)}\nEND\n"
+    )
     program.chmod(0o755)
     return str(program)
 
 
-def test_a_free_threaded_python(tmp_path):
-    found = interpreters._probe_base(stand_in(tmp_path))
+def test_probe_recognises_free_threaded_python(tmp_path):
+    found = interpreters._probe_base(fake_python(tmp_path))
     assert (found.target.python, found.target.abi) == ("3.13.1", "cp313t")
     assert interpreters.fits(found.target.python, "3.13t", free_threaded=True)
     for other in ("3.13", "3.12t", ">=3.13"):
@@ -130,33 +132,33 @@ def test_a_free_threaded_python(tmp_path):
     ("level", "serial", "version"),
     [("alpha", 2, "3.13.1a2"), ("beta", 1, "3.13.1b1"), ("candidate", 3, "3.13.1rc3"), ("final", 0, "3.13.1")],
 )
-def test_a_python_that_is_not_yet_released(tmp_path, level, serial, version):
-    found = interpreters._probe_base(stand_in(tmp_path, version=[3, 13, 1, level, serial]))
+def test_probe_reports_prerelease_version(tmp_path, level, serial, version):
+    found = interpreters._probe_base(fake_python(tmp_path, version=[3, 13, 1, level, serial]))
     assert found.target.python == version
     assert found.target.minor == "3.13"
 
 
 @pytest.mark.parametrize(
-    "changed",
+    "changes",
     [{"implementation": "pypy", "tags": []}, {"version": [3, 7, 9, "final", 0], "tags": []}],
 )
-def test_a_python_that_cannot_run_a_cell(tmp_path, changed):
+def test_probe_rejects_unsupported_pythons(tmp_path, changes):
     with pytest.raises(SpecError, match=r"Cells need CPython 3\.8 or newer"):
-        interpreters._probe_base(stand_in(tmp_path, **changed))
+        interpreters._probe_base(fake_python(tmp_path, **changes))
 
 
-def test_a_python_too_old_to_tell_its_tags(tmp_path):
-    found = interpreters._probe_base(stand_in(tmp_path, version=[3, 8, 1, "final", 0], tags=[]))
+def test_probe_computes_tags_of_old_pythons(tmp_path):
+    found = interpreters._probe_base(fake_python(tmp_path, version=[3, 8, 1, "final", 0], tags=[]))
     assert found.target.abi == "cp38"
     platforms = {tag.platform for tag in find().wheel_tags}
     assert {tag.platform for tag in found.wheel_tags} == platforms
     assert {"cp38-cp38", "cp38-abi3", "py3-none"} <= {f"{tag.interpreter}-{tag.abi}" for tag in found.wheel_tags}
     with pytest.raises(SpecError, match="is for elsewhere"):
-        interpreters._probe_base(stand_in(tmp_path, version=[3, 8, 1, "final", 0], tags=[], platform="elsewhere"))
+        interpreters._probe_base(fake_python(tmp_path, version=[3, 8, 1, "final", 0], tags=[], platform="elsewhere"))
 
 
-def test_an_interpreter_is_run_once_until_it_changes(tmp_path):
-    path = stand_in(tmp_path)
+def test_probe_runs_interpreter_once_until_it_changes(tmp_path):
+    path = fake_python(tmp_path)
     runs = tmp_path / "runs"
     interpreters._probe_base(path)
     interpreters._probe_base(path)
@@ -171,7 +173,7 @@ def test_an_interpreter_is_run_once_until_it_changes(tmp_path):
     ["#!/bin/sh\necho no such thing >&2\nexit 3\n", "#!/bin/sh\nexit 3\n", "#!/bin/sh\necho nonsense\n", "#!/bin/sh\n",
      "#!/nonexistent/sh\n", "#!/bin/sh\necho 3\n"],
 )  # fmt: skip
-def test_a_program_that_is_no_python(tmp_path, script):
+def test_probe_reports_program_that_is_not_python(tmp_path, script):
     path = tmp_path / "python"
     path.write_text(script)
     path.chmod(0o755)
@@ -180,25 +182,25 @@ def test_a_program_that_is_no_python(tmp_path, script):
     assert caught.value.hint
 
 
-def test_a_python_that_is_gone(tmp_path):
+def test_probe_reports_missing_file(tmp_path):
     with pytest.raises(SpecError, match=r"Cannot use the Python at .*: No such file"):
         interpreters._probe_base(str(tmp_path / "python"))
 
 
-def test_a_python_that_went_after_it_was_found(tmp_path, monkeypatch):
-    asked = []
+def test_find_retries_if_python_disappeared(tmp_path, monkeypatch):
+    calls = []
 
-    def answers(*args):
-        asked.append(args)
-        path = stand_in(tmp_path) if len(asked) > 1 else str(tmp_path / "gone")
+    def fake_uv(*args):
+        calls.append(args)
+        path = fake_python(tmp_path) if len(calls) > 1 else str(tmp_path / "gone")
         return subprocess.CompletedProcess(args, 0, stdout=path + "\n", stderr="")
 
-    monkeypatch.setattr(interpreters, "_uv", answers)
+    monkeypatch.setattr(interpreters, "_uv", fake_uv)
     assert find("3.13.1t").target.abi == "cp313t"
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
-def test_pythons_behind_pyenv_shims_are_found(tmp_path):
+def test_search_path_replaces_pyenv_shims(tmp_path):
     for version in ("3.12.1", "3.13.0"):
         (tmp_path / "versions" / version / "bin").mkdir(parents=True)
     (tmp_path / "shims").mkdir()
@@ -212,17 +214,17 @@ def test_pythons_behind_pyenv_shims_are_found(tmp_path):
     ]
 
 
-def serve_a_python(folder: Path, monkeypatch, *, archive: Path | None) -> None:
-    """Have uv find one download for the version of this Python, at a mirror on this machine."""
+def serve_python(folder: Path, monkeypatch, *, archive: Path | None) -> None:
+    """Make uv find one download for the version of this Python, on a local mirror."""
     version = platform.python_version()
     name = f"cpython-{version}-linux-x86_64-gnu"
-    listed = {
+    download = {
         "name": "cpython", "arch": {"family": "x86_64", "variant": None}, "os": "linux", "libc": "gnu",
         "major": sys.version_info[0], "minor": sys.version_info[1], "patch": sys.version_info[2], "prerelease": "",
         "url": "https://github.com/astral-sh/python-build-standalone/releases/download/1/python.tar.gz",
         "sha256": None, "variant": None, "build": "1",
     }  # fmt: skip
-    (folder / "downloads.json").write_text(json.dumps({name: listed}))
+    (folder / "downloads.json").write_text(json.dumps({name: download}))
     (folder / "mirror" / "1").mkdir(parents=True)
     if archive:
         archive.rename(folder / "mirror" / "1" / "python.tar.gz")
@@ -243,26 +245,28 @@ def mirror(tmp_path, monkeypatch):
         server.shutdown()
 
 
-LINUX = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="names that platform")
+LINUX = pytest.mark.skipif(
+    platform.machine() != "x86_64" or sys.platform != "linux", reason="the download is for this platform"
+)
 
 
-def _without_extras(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    left_out = re.search(r"/(test|site-packages|idlelib|__pycache__|config-[^/]*)$", item.name)
-    # A distribution's own Python links to its configuration, which uv does not unpack.
-    return None if left_out or item.linkname.startswith("/") else item
+def _exclude_extras(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    excluded = re.search(r"/(test|site-packages|idlelib|__pycache__|config-[^/]*)$", item.name)
+    # The Python of a Linux distribution contains absolute symlinks, which uv does not unpack.
+    return None if excluded or item.linkname.startswith("/") else item
 
 
 @LINUX
 @pytest.mark.slow
-def test_uv_installs_a_python_from_a_mirror(tmp_path, monkeypatch, mirror):
-    # The base of this Python, packed as uv's own builds are.
+def test_install_downloads_python_from_mirror(tmp_path, monkeypatch, mirror):
+    # Pack the base of this Python like the builds that uv downloads.
     source, archive = Path(find().path).resolve().parent.parent, tmp_path / "python.tar.gz"
     minor = "python" + ".".join(map(str, sys.version_info[:2]))
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(source / "bin" / minor, f"python/bin/{minor}")
         for name in (f"lib/{minor}", *(f"lib/{path.name}" for path in source.glob("lib/libpython*"))):
-            tar.add(source / name, f"python/{name}", filter=_without_extras)
-    serve_a_python(tmp_path, monkeypatch, archive=archive)
+            tar.add(source / name, f"python/{name}", filter=_exclude_extras)
+    serve_python(tmp_path, monkeypatch, archive=archive)
     interpreters._install(platform.python_version())
     (python,) = tmp_path.glob(f"pythons/cpython-{platform.python_version()}-*/bin/{minor}")
     code = "import json, sys; print(sys.version_info[:3])"
@@ -271,15 +275,15 @@ def test_uv_installs_a_python_from_a_mirror(tmp_path, monkeypatch, mirror):
 
 
 @LINUX
-def test_a_python_that_cannot_be_installed_names_the_cause(tmp_path, monkeypatch, mirror):
-    serve_a_python(tmp_path, monkeypatch, archive=None)
+def test_install_reports_cause_of_failure(tmp_path, monkeypatch, mirror):
+    serve_python(tmp_path, monkeypatch, archive=None)
     version = platform.python_version()
     with pytest.raises(SpecError, match=rf"cannot install Python {version}: .*404") as caught:
         interpreters._install(version)
     assert "UV_PYTHON_INSTALL_MIRROR" in caught.value.hint
 
 
-def test_only_a_setting_has_a_missing_python_installed(monkeypatch):
+def test_find_installs_missing_python_only_with_setting(monkeypatch):
     installed = []
     monkeypatch.setattr(interpreters, "_install", installed.append)
     with pytest.raises(SpecError, match=r"Python 3\.77 is not installed") as caught:

@@ -1,4 +1,4 @@
-"""What a run does to its environment, to the store or to uv's cache changes nothing for the next run."""
+"""A run that changes its environment, the store or uv's cache does not affect the next run."""
 
 from __future__ import annotations
 
@@ -28,14 +28,12 @@ REMOVE = "import os, alpha\nos.remove(alpha.__file__)\n"
 REPLACE = "import os, alpha\nopen('new', 'w').write('VALUE = 22')\nos.replace('new', alpha.__file__)\n"
 SHOW = "import alpha\nprint(alpha.VALUE, alpha.__file__)"
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="elsewhere the kernel does not report changes of folders"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not report changes in folders")
 
 
 @pytest.fixture(scope="module")
 def index():
-    with IndexServer(max_age=3600) as server:  # so that uv takes from its cache what it has
+    with IndexServer(max_age=3600) as server:  # uv uses its cache without asking the index
         server.add("alpha", "1.0", files={"alpha.py": "VALUE = 1\n", "beta/__init__.py": "", "beta/deep.py": ""})
         server.add("gamma", "1.0", files={"gamma.py": ""})
         yield server
@@ -46,47 +44,47 @@ def store():
 
 
 def site():
-    """The folder of the only environment that runs use."""
+    """The site folder of the only unchanged environment in the store."""
     (found,) = (path for path in store().glob("trees/*/site") if not (path.parent / ".changed").exists())
     return found
 
 
 def hashes(folder):
-    """SHA-256 of each file, without byte code."""
+    """The SHA-256 of each file, except byte code."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.mark.parametrize("code", [WRITE, REMOVE, REPLACE])
-def test_an_environment_that_a_cell_changed_is_installed_again(cell, code):
-    cell(SHOW)
+def test_changed_environment_is_reinstalled(run_cell, code):
+    run_cell(SHOW)
     before = hashes(site())
-    changed = cell(code)
-    assert "Files of the shared environment changed during the run: alpha.py" in "".join(changed.state.notes)
-    assert "The next run installs it again." in "".join(changed.state.notes)
-    after = cell(SHOW)
-    assert not after.state.installed.cached
-    assert after.logs().startswith("1 ")
+    changing_run = run_cell(code)
+    assert "Files of the shared environment changed during the run: alpha.py" in "".join(changing_run.state.notes)
+    assert "The next run installs it again." in "".join(changing_run.state.notes)
+    next_run = run_cell(SHOW)
+    assert not next_run.state.installed.cached
+    assert next_run.logs().startswith("1 ")
     assert hashes(site()) == before
-    assert cell(SHOW).state.installed.cached
+    assert run_cell(SHOW).state.installed.cached
 
 
-def test_a_file_that_a_cell_adds_to_its_environment_is_removed(cell):
-    cell(SHOW)
+def test_added_file_is_removed_from_environment(run_cell):
+    run_cell(SHOW)
     before = hashes(site())
-    added = cell(ADD)
-    assert added.state.notes == (
+    run = run_cell(ADD)
+    assert run.state.notes == (
         "Files of the shared environment changed during the run: sitecustomize.py (added). They were removed.",
     )
-    assert cell(SHOW).state.installed.cached
+    assert run_cell(SHOW).state.installed.cached
     assert hashes(site()) == before
 
 
-def test_byte_code_is_no_change(cell):
-    cell("import beta.deep, alpha")
-    again = cell("import beta.deep, alpha")
-    assert again.state.installed.cached
-    assert (again.state.notes, list(site().glob("__pycache__/alpha.*.pyc")) != []) == ((), True)
+def test_byte_code_does_not_change_environment(run_cell):
+    run_cell("import beta.deep, alpha")
+    run = run_cell("import beta.deep, alpha")
+    assert run.state.installed.cached
+    assert (run.state.notes, list(site().glob("__pycache__/alpha.*.pyc")) != []) == ((), True)
 
 
 COMPILED = """\
@@ -98,29 +96,29 @@ print(bool(before), bool(before) and os.path.samestat(before, os.stat(path)))
 """
 
 
-def is_compiled(cell, module, deps):
-    """Whether an environment has byte code of a module before its import, and whether Python uses it."""
-    return cell(COMPILED.replace("MODULE", repr(module)), deps=deps).logs()
+def is_compiled(run_cell, module, deps):
+    """Whether an environment has byte code of a module before its import, and whether Python used it."""
+    return run_cell(COMPILED.replace("MODULE", repr(module)), deps=deps).logs()
 
 
-def test_a_new_environment_has_the_byte_code_of_files_that_another_one_has(cell):
-    assert is_compiled(cell, "beta.deep", "alpha") == "False False\n"
-    assert is_compiled(cell, "beta.deep", "alpha gamma") == "True True\n"
-    assert is_compiled(cell, "alpha", "alpha") == "False False\n"
+def test_byte_code_is_shared_between_environments(run_cell):
+    assert is_compiled(run_cell, "beta.deep", "alpha") == "False False\n"
+    assert is_compiled(run_cell, "beta.deep", "alpha gamma") == "True True\n"
+    assert is_compiled(run_cell, "alpha", "alpha") == "False False\n"
     assert cli.main(["env", "prune", "--keep", "0"]) == 0
-    assert is_compiled(cell, "beta.deep", "alpha") == "True True\n"
+    assert is_compiled(run_cell, "beta.deep", "alpha") == "True True\n"
 
 
-def test_a_session_keeps_byte_code_for_other_environments(cell, tmp_path, index, monkeypatch):
+def test_byte_code_of_session_is_shared(run_cell, tmp_path, index, monkeypatch):
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
     try:
         Notebook(tmp_path / "a.ipynb").run("import beta.deep", "-s --deps alpha")
-        assert is_compiled(cell, "beta.deep", "alpha gamma") == "True True\n"
+        assert is_compiled(run_cell, "beta.deep", "alpha gamma") == "True True\n"
     finally:
         end_all()
 
 
-def test_byte_code_of_another_text_of_a_file_is_not_kept(cell):
+def test_byte_code_of_changed_file_is_not_shared(run_cell):
     code = (
         "import os, importlib.util\n"
         "path = importlib.util.find_spec('alpha').origin\n"
@@ -129,13 +127,13 @@ def test_byte_code_of_another_text_of_a_file_is_not_kept(cell):
         "import alpha\n"
         "open(path, 'w').write('VALUE = 1\\n')\n"
     )
-    assert cell(code).status == "Succeeded"
-    assert is_compiled(cell, "alpha", "alpha gamma") == "False False\n"
-    assert cell(SHOW, "alpha gamma").logs().startswith("1 ")
+    assert run_cell(code).status == "Succeeded"
+    assert is_compiled(run_cell, "alpha", "alpha gamma") == "False False\n"
+    assert run_cell(SHOW, "alpha gamma").logs().startswith("1 ")
 
 
-def test_byte_code_that_no_environment_uses_is_removed_after_a_month(cell, monkeypatch):
-    cell(SHOW)
+def test_unused_byte_code_is_removed_after_a_month(run_cell, monkeypatch):
+    run_cell(SHOW)
     assert [path.stat().st_nlink for path in store().glob("bytecode/*/*")] == [2]
     later = time.time() + 31 * 24 * 3600
     cli.main(["env", "prune", "--keep", "1"])
@@ -146,62 +144,62 @@ def test_byte_code_that_no_environment_uses_is_removed_after_a_month(cell, monke
     assert list(store().glob("bytecode/*/*")) == []
 
 
-def test_a_file_of_an_environment_is_read_only(cell):
-    done = cell("import alpha\ntry:\n    open(alpha.__file__, 'a')\nexcept PermissionError:\n    print('refused')")
-    assert done.logs() == ("" if os.geteuid() == 0 else "refused\n")  # root ignores the mode of files
-    assert done.state.notes == ()
+def test_cell_cannot_write_to_environment(run_cell):
+    run = run_cell("import alpha\ntry:\n    open(alpha.__file__, 'a')\nexcept PermissionError:\n    print('refused')")
+    assert run.logs() == ("" if os.geteuid() == 0 else "refused\n")  # root ignores file modes
+    assert run.state.notes == ()
 
 
-def test_no_file_of_an_environment_has_a_bit_to_write(cell):
-    cell(SHOW)
+def test_files_of_shared_environment_are_read_only(run_cell):
+    run_cell(SHOW)
     assert [path for path in site().rglob("*.py") if path.stat().st_mode & 0o222] == []
-    own = cell("import alpha, os\nprint(os.stat(alpha.__file__).st_mode & 0o200)", env="ephemeral")
-    assert own.logs() == "128\n"
+    run = run_cell("import alpha, os\nprint(os.stat(alpha.__file__).st_mode & 0o200)", env="ephemeral")
+    assert run.logs() == "128\n"
 
 
-def test_an_environment_in_use_stays_beside_the_new_one(cell, tmp_path):
-    cell(SHOW)
-    done = tmp_path / "done"
-    other = cell(WAIT.format(file=str(done)) + "import beta.deep\nprint('imported')", start=submit)
-    while other.state.phase != "running":
-        other.wait(0.01)
-    cell(WRITE)
-    later = cell(SHOW)
-    assert later.logs().startswith("1 ")
-    assert not later.state.installed.cached
+def test_environment_in_use_is_not_replaced(run_cell, tmp_path):
+    run_cell(SHOW)
+    gate = tmp_path / "done"
+    running = run_cell(WAIT.format(file=str(gate)) + "import beta.deep\nprint('imported')", start=submit)
+    while running.state.phase != "running":
+        running.wait(0.01)
+    run_cell(WRITE)
+    next_run = run_cell(SHOW)
+    assert next_run.logs().startswith("1 ")
+    assert not next_run.state.installed.cached
     assert len(list(store().glob("trees/*"))) == 2
-    done.touch()
-    other.result(30)
-    assert other.logs() == "imported\n"
+    gate.touch()
+    running.result(30)
+    assert running.logs() == "imported\n"
     assert cli.main(["env", "prune", "--keep", "5"]) == 0
-    assert cell(SHOW).state.installed.cached
+    assert run_cell(SHOW).state.installed.cached
     assert len(list(store().glob("trees/*"))) == 1
 
 
-def test_damaged_files_in_the_cache_of_uv_are_downloaded_again(cell, tmp_path):
-    cell(SHOW)
+def test_damaged_uv_cache_is_downloaded_again(run_cell, tmp_path):
+    run_cell(SHOW)
     before = hashes(site())
     assert cli.main(["env", "prune", "--keep", "0"]) == 0
     (cached,) = tmp_path.glob("uv-cache/archive-v0/*/alpha.py")
     cached.write_text("VALUE = 22\n")
-    after = cell(SHOW)
-    assert after.state.notes == ("uv's cache has damaged files of alpha. Downloading again.",)
-    assert after.logs().startswith("1 ")
+    run = run_cell(SHOW)
+    assert run.state.notes == ("uv's cache has damaged files of alpha. Downloading again.",)
+    assert run.logs().startswith("1 ")
     assert hashes(site()) == before
-    # The cache is in order again.
-    assert cell(SHOW, env="ephemeral").state.notes == ()
+    # The cache is repaired.
+    assert run_cell(SHOW, env="ephemeral").state.notes == ()
 
 
 @pytest.mark.parametrize("kind", ["ephemeral", "persistent"])
-def test_no_kind_of_environment_gets_damaged_files(cell, tmp_path, kind):
-    cell("", env="ephemeral")
+def test_damaged_uv_cache_is_not_used_for_any_environment(run_cell, tmp_path, kind):
+    run_cell("", env="ephemeral")
     (cached,) = tmp_path.glob("uv-cache/archive-v0/*/alpha.py")
     cached.write_text("VALUE = 22\n")
-    assert cell(SHOW, env=kind).logs().startswith("1 ")
+    assert run_cell(SHOW, env=kind).logs().startswith("1 ")
 
 
-def test_a_cell_that_changes_the_runner_in_the_store_changes_only_that_file(cell):
-    cell(SHOW)
+def test_changed_runner_in_store_does_not_affect_next_run(run_cell):
+    run_cell(SHOW)
     code = (
         "import os, pathlib\n"
         f"for path in pathlib.Path({str(store() / 'guest')!r}).rglob('*.py'):\n"
@@ -210,55 +208,55 @@ def test_a_cell_that_changes_the_runner_in_the_store_changes_only_that_file(cell
         f"for path in pathlib.Path({str(store() / 'guest')!r}).glob('*'):\n"
         "    (path / 'json.py').write_text('raise SystemExit(9)')\n"
     )
-    assert cell(code).status == "Succeeded"
-    after = cell(SHOW)
-    assert (after.status, after.logs()[:2]) == ("Succeeded", "1 ")
+    assert run_cell(code).status == "Succeeded"
+    run = run_cell(SHOW)
+    assert (run.status, run.logs()[:2]) == ("Succeeded", "1 ")
 
 
-def test_a_session_keeps_what_its_cell_changed_and_others_get_a_new_environment(cell, tmp_path, index, monkeypatch):
+def test_session_keeps_changed_environment_but_others_do_not(run_cell, tmp_path, index, monkeypatch):
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
     notebook = Notebook(tmp_path / "a.ipynb")
     try:
         notebook.run("import alpha", "-s --deps alpha")
-        changed = notebook.run(WRITE)
-        assert "alpha.py (changed). The next run installs it again." in "".join(changed.state.notes)
+        run = notebook.run(WRITE)
+        assert "alpha.py (changed). The next run installs it again." in "".join(run.state.notes)
         assert notebook.text("import importlib\nprint(importlib.reload(alpha).VALUE)") == "22\n"
-        assert cell(SHOW).logs().startswith("1 ")
+        assert run_cell(SHOW).logs().startswith("1 ")
     finally:
         end_all()
 
 
-def output_of(capsys, *words, status=0):
+def run_env(capsys, *arguments, status=0):
     capsys.readouterr()
-    assert cli.main(["env", *words]) == status
+    assert cli.main(["env", *arguments]) == status
     return "".join(capsys.readouterr())
 
 
-def test_environments_are_verified_by_their_hashes(cell, capsys):
-    cell(SHOW)
-    assert "1 environment verified in the store of this machine" in output_of(capsys, "verify")
+def test_env_verify_reports_changed_and_added_files(run_cell, capsys):
+    run_cell(SHOW)
+    assert "1 environment verified in the store of this machine" in run_env(capsys, "verify")
     key = site().parent.name[:12]
     path = site() / "beta" / "deep.py"
     path.chmod(0o644)
     path.write_text("bad")
     (site() / "new.py").touch()
-    output = output_of(capsys, "verify", key, status=1)
+    output = run_env(capsys, "verify", key, status=1)
     assert "beta/deep.py  changed" in output
     assert "new.py        added" in output
     assert "1 of 1 environment in the store of this machine differs from what was installed." in output
-    assert not cell(SHOW).state.installed.cached
-    assert "1 environment verified" in output_of(capsys, "verify")
+    assert not run_cell(SHOW).state.installed.cached
+    assert "1 environment verified" in run_env(capsys, "verify")
 
 
-def test_the_manifest_is_for_sha256sum(cell):
-    cell("import beta.deep")
+def test_manifest_can_be_checked_by_sha256sum(run_cell):
+    run_cell("import beta.deep")
     subprocess.run(["sha256sum", "--quiet", "-c", "../files.sha256"], cwd=site(), check=True)
     listed = {line[66:] for line in Path(site().parent / "files.sha256").read_text().splitlines()}
     assert listed == set(hashes(site()))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Honolulu", "Pacific/Kiritimati"])
-def test_the_files_of_an_environment_can_be_archived_in_every_time_zone(cell, zone):
+def test_files_can_be_zipped_in_every_time_zone(run_cell, zone):
     code = "import alpha, time, zipfile\nzipfile.ZipFile('a.zip', 'w').write(alpha.__file__)\nprint(time.tzname[0])"
-    archived = cell(code, variables=f"TZ={zone}")
-    assert (archived.status, archived.logs() != "UTC\n") == ("Succeeded", zone != "UTC")
+    run = run_cell(code, variables=f"TZ={zone}")
+    assert (run.status, run.logs() != "UTC\n") == ("Succeeded", zone != "UTC")

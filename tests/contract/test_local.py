@@ -1,4 +1,4 @@
-"""The local backend with a real process: how a run's end is told."""
+"""The local backend with real processes: outcomes, cleanup, spare processes and limits."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from uv_argo_magic.history.store import History
 
 
 @pytest.fixture(autouse=True)
-def broken_threads(tmp_path, monkeypatch):
-    """What the threads of a test died of: nothing, or the test fails."""
+def fail_on_thread_errors(tmp_path, monkeypatch):
+    """Fail a test if an exception ended one of its threads."""
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "a 'home' with blanks"))
-    seen = []
-    monkeypatch.setattr(threading, "excepthook", seen.append)
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
     yield
-    assert seen == []
+    assert errors == []
 
 
 def start(cell: str, history: History | None = None) -> engine.Run:
@@ -49,14 +49,14 @@ def start(cell: str, history: History | None = None) -> engine.Run:
         ("import os, shutil; shutil.rmtree(os.path.dirname(os.getcwd()))", "Succeeded", "Succeeded"),
     ],
 )
-def test_every_end_is_read_to_the_end(cell, outcome, phase):
+def test_outcome_and_phase_are_reported(cell, outcome, phase):
     run = start(cell)
     run.wait(60)
-    run._is_read.wait(60)  # the rest of the log, after the record that ended the run
+    run._is_read.wait(60)  # the rest of the log, after the record with the outcome
     assert (run.state.outcome, run.state.node.phase if run.state.node else "") == (outcome, phase)
 
 
-def test_a_stop_while_the_cells_python_starts_interrupts_the_cell_and_shows_no_code_of_ours(tmp_path):
+def test_stop_while_python_starts_interrupts_the_cell(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import os, time\nopen(os.environ['BEGUN'], 'w')\ntime.sleep(1)\n")
     begun = tmp_path / "begun"
     settings = Settings(variables=(("PYTHONPATH", str(tmp_path)), ("BEGUN", str(begun))))
@@ -72,7 +72,7 @@ def test_a_stop_while_the_cells_python_starts_interrupts_the_cell_and_shows_no_c
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the supervisor's end is told by a file descriptor")
-def test_a_killed_supervisor_is_named():
+def test_killed_supervisor_is_reported():
     run = start("import os, time; os.kill(os.getppid(), 9); time.sleep(1000)")
     run.wait(60)
     with pytest.raises(RunError, match="SIGKILL"):
@@ -81,7 +81,7 @@ def test_a_killed_supervisor_is_named():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the supervisor's end is told by a file descriptor")
 @pytest.mark.parametrize("cell", ["1", "import os, time; os.kill(os.getppid(), 9); time.sleep(1000)"])
-def test_a_client_that_ends_before_it_has_deleted_the_run_leaves_no_folder(cell, tmp_path, monkeypatch):
+def test_run_folders_are_removed_at_exit(cell, tmp_path, monkeypatch):
     folders = tmp_path / "tmp"
     folders.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folders))
@@ -90,15 +90,15 @@ def test_a_client_that_ends_before_it_has_deleted_the_run_leaves_no_folder(cell,
     name = backend.submit(prepared.program, prepared.spec, "r1").name
     assert list(folders.iterdir())
     assert not isinstance(list(backend.watch(name))[-1], str)
-    backend._remove_folders()  # what `atexit` calls
+    backend._remove_folders()  # called by `atexit`
     assert list(folders.iterdir()) == []
 
 
-def test_a_history_on_a_full_disk_costs_its_record_and_not_the_run(tmp_path, monkeypatch, capsys):
-    def full(*_):
+def test_run_succeeds_if_history_disk_is_full(tmp_path, monkeypatch, capsys):
+    def raise_disk_full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(RunFiles, "append", full)
+    monkeypatch.setattr(RunFiles, "append", raise_disk_full)
     run = start("print(1)", History(tmp_path / "runs"))
     assert run.wait(60).outcome == "Succeeded"
     assert run.logs() == "1\n"
@@ -106,7 +106,7 @@ def test_a_history_on_a_full_disk_costs_its_record_and_not_the_run(tmp_path, mon
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_settings_of_uv_in_this_environment_do_not_reach_the_install(monkeypatch):
+def test_uv_settings_in_environment_are_not_inherited(monkeypatch):
     monkeypatch.setenv("UV_EXCLUDE_NEWER", "1990-01-01")
     monkeypatch.setenv("UV_INDEX_MINE_PASSWORD", "x")
     run = start("import os\nprint(*open(f'/proc/{os.getppid()}/environ').read().split('\\0'), sep='\\n')")
@@ -118,7 +118,7 @@ def test_settings_of_uv_in_this_environment_do_not_reach_the_install(monkeypatch
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 @pytest.mark.parametrize("broken", ["python", "folder"])
-def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, broken):
+def test_failed_start_leaves_no_folder_or_descriptor(tmp_path, monkeypatch, broken):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     prepared = prepare(RunSpec(cell="1"))
     python = tmp_path / "python"
@@ -129,12 +129,12 @@ def test_a_process_that_cannot_be_started_leaves_nothing(tmp_path, monkeypatch, 
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(BackendUnavailable, match="cannot start" if broken == "python" else "cannot create a folder"):
         backend.submit(prepared.program, prepared.spec, "r1")
-    # Fewer: what earlier tests have left is closed by their threads meanwhile.
+    # Can be fewer, since threads of earlier tests close their descriptors.
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert [path.name for path in tmp_path.glob("uv-argo-*")] == []
 
 
-def test_warming_from_many_threads_leaves_one_spare():
+def test_concurrent_warming_starts_one_spare_process():
     backend = LocalBackend()
     run = engine.start(prepare(RunSpec(cell="1")), backend=backend)
     run.wait(60)
@@ -161,7 +161,7 @@ cpus, limit, failed = len(os.sched_getaffinity(0)), resource.getrlimit(resource.
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot limit a process from outside")
-def test_resources_are_limits_of_the_cell_and_its_children():
+def test_resources_limit_cell_and_its_children():
     spec = RunSpec(cell=LIMITED, pull=("cpus", "limit", "failed"), resources=Resources(cpu="500m", memory="100M..200M"))
     run = engine.start(prepare(spec), backend=LocalBackend())
     run.wait(60)
@@ -169,7 +169,7 @@ def test_resources_are_limits_of_the_cell_and_its_children():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="as above")
-def test_a_cell_without_resources_has_no_limits():
+def test_cell_without_resources_has_no_limits():
     backend = LocalBackend()
     cell = "import os, resource\ncpus, limit = os.sched_getaffinity(0), resource.getrlimit(resource.RLIMIT_DATA)[0] < 0"
     for resources in (Resources(cpu="1", memory="1Gi"), Resources()):
@@ -181,7 +181,7 @@ def test_a_cell_without_resources_has_no_limits():
 REPORT = "\nprint(resource.getrlimit(resource.RLIMIT_DATA)[0], len(os.sched_getaffinity(0)))"
 
 
-def test_without_limits_nothing_runs_first():
+def test_prelude_is_empty_without_limits():
     assert local_limits.prelude(Resources()) == ""
     assert local_limits.prelude(Resources(gpu="1", disk="1Gi")) == ""
 
@@ -195,7 +195,7 @@ def test_without_limits_nothing_runs_first():
         (Resources(cpu="9999", memory="1G"), 10**9, 0),
     ],
 )
-def test_a_process_limits_itself(resources, memory, cpus):
+def test_prelude_sets_limits(resources, memory, cpus):
     program = local_limits.prelude(resources) + REPORT
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert printed.stdout.split() == [str(memory), str(cpus or len(os.sched_getaffinity(0)))]
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == [str(memory), str(cpus or len(os.sched_getaffinity(0)))]

@@ -1,4 +1,4 @@
-"""Sessions in pods, over the tests' API server with its port-forward: state, faults, ends, and what is refused."""
+"""Sessions in pods, with a fake API server and its port forwarding: state, faults, lost sessions and refusals."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared(server, tmp_path_factory):
-    """A notebook for tests that leave its session as it was."""
+    """A notebook for tests that do not change its session."""
     return Notebook(tmp_path_factory.mktemp("shared") / "study.ipynb")
 
 
@@ -80,40 +80,40 @@ def notebook(server, tmp_path):
                 workers.stop(entry, registry)
 
 
-def worker_of(server, notebook):
-    """The workflow of a notebook's session."""
+def session_workflow(server, notebook):
+    """Return the workflow of the notebook's session."""
     return server.workflows[json.loads(notebook.entry().worker.address)["workflow"]]
 
 
-def given(workflow):
-    """What the worker of a session was started with."""
+def session_arguments(workflow):
+    """Return the arguments that the session's worker was started with."""
     (template,) = workflow.made["spec"]["templates"]
-    return json.loads(next(one["value"] for one in template["script"]["env"] if one["name"] == "UV_ARGO_SESSION"))
+    return json.loads(next(entry["value"] for entry in template["script"]["env"] if entry["name"] == "UV_ARGO_SESSION"))
 
 
 def run_until_lost(notebook):
-    """Run cells until one is refused: a pod answers for some time after it was deleted."""
-    until(lambda: retried(notebook, "x"), pace=0.1)
+    """Run cells until one is refused, since a pod responds for some time after it was deleted."""
+    until(lambda: try_run(notebook, "x"), pace=0.1)
 
 
-def retried(notebook, cell):
-    """Run a cell; None if the pod does not respond now."""
+def try_run(notebook, cell):
+    """Run a cell, unless the pod does not respond."""
     with contextlib.suppress(BackendUnavailable):
         notebook.run(cell)
 
 
 def send_all(sock, data):
-    """Send until the other end is closed."""
+    """Send until the peer closes the connection."""
     with contextlib.suppress(OSError):
         sock.sendall(data)
 
 
-def ended(workflow):
+def wait_for_end(workflow):
     workflow.process.wait(60)
     workflow.thread.join(60)
 
 
-def test_cells_share_variables_and_return_results_and_errors(shared):
+def test_cells_share_variables_and_return_results(shared):
     shared.run("x = [1]")
     assert shared.text("x.append(2); print(x)") == "[1, 2]\n"
     assert result(shared.run("len(x)")) == '"2"'
@@ -122,19 +122,19 @@ def test_cells_share_variables_and_return_results_and_errors(shared):
     assert shared.text("print(x)") == "[1, 2]\n"
 
 
-def test_the_workflow_is_the_session(server, shared):
+def test_workflow_describes_session_without_its_token(server, shared):
     shared.run("print('in its log')")
-    workflow = worker_of(server, shared)
+    workflow = session_workflow(server, shared)
     metadata = workflow.made["metadata"]
     assert metadata["labels"]["uv-argo-magic/session"] == "main"
     assert metadata["annotations"]["uv-argo-magic/notebook"] == str(shared.path)
     assert "uv-argo-magic/run" not in metadata["labels"]
-    assert len(bytes.fromhex(given(workflow)["token"])) == 32
+    assert len(bytes.fromhex(session_arguments(workflow)["token"])) == 32
     assert shared.entry().worker.token not in json.dumps(workflow.made)
     assert any(b"in its log" in line for _, line in workflow.logs["main"].lines)
 
 
-def test_an_interrupt_and_large_output_keep_the_session(shared):
+def test_session_survives_interrupt_and_large_output(shared):
     run = shared.begin("import time\ny = 6\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     run.ask_to_stop("a test")
@@ -143,7 +143,7 @@ def test_an_interrupt_and_large_output_keep_the_session(shared):
     assert text == "6\n" + "".join(f"line {i}\n" for i in range(20_000))
 
 
-def test_packages_are_added_while_it_runs(server, notebook, monkeypatch):
+def test_packages_are_added_to_running_session(server, notebook, monkeypatch):
     with IndexServer() as index:
         index.add("one", "1.0")
         index.add("two", "2.0")
@@ -152,30 +152,32 @@ def test_packages_are_added_while_it_runs(server, notebook, monkeypatch):
         assert notebook.text("import two; print(one.__version__, two.__version__)", "-s --deps two") == "1.0 2.0\n"
 
 
-def test_another_kernel_finds_the_session_again_and_takes_it(server, notebook, monkeypatch):
+def test_second_kernel_joins_after_first_disconnects(server, notebook, monkeypatch):
     notebook.run("z = 7")
     monkeypatch.setattr(workers, "CLIENT", "another")
-    left, workers._connections = workers._connections, {}
+    connections_of_first, workers._connections = workers._connections, {}
     with pytest.raises(SessionBusy, match="another kernel has the session main"):
         notebook.run("z")
-    for connections in left.values():
+    for connections in connections_of_first.values():
         connections.close()
 
-    def taken():
+    def try_text():
         with contextlib.suppress(SessionBusy):
             return notebook.text("print(z)")
 
-    assert until(taken) == "7\n"
+    assert until(try_text) == "7\n"
     assert notebook.notes[-1].startswith("Rejoined session main (started ")
 
 
-def test_the_workflow_and_the_pod_name_user_notebook_and_session(server, tmp_path, monkeypatch):
+def test_metadata_names_user_notebook_and_session(server, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTERHUB_USER", "ana@example.com")
     notebook = Notebook(tmp_path / "{{workflow.name}} study.ipynb")
     notebook.run("1", "-s _tidy_")
-    made = next(one.made for one in server.workflows.values() if str(notebook.path) in json.dumps(one.made))
+    manifest = next(
+        workflow.made for workflow in server.workflows.values() if str(notebook.path) in json.dumps(workflow.made)
+    )
     workers.stop(notebook.entry("_tidy_"), Registry.of_this_user())
-    metadata, pod = made["metadata"], made["spec"]["podMetadata"]
+    metadata, pod = manifest["metadata"], manifest["spec"]["podMetadata"]
     assert metadata["annotations"]["uv-argo-magic/user"] == "ana@example.com"
     assert metadata["annotations"]["uv-argo-magic/notebook"] == str(notebook.path)
     assert pod["annotations"]["uv-argo-magic/notebook"] == str(notebook.path).replace("{{", "{ {")
@@ -186,13 +188,13 @@ def test_the_workflow_and_the_pod_name_user_notebook_and_session(server, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("line", "is_kept"), [("-s", True), ("-s --set disruption=prevent", True), ("-s --set disruption=allow", False)]
+    ("line", "prevented"), [("-s", True), ("-s --set disruption=prevent", True), ("-s --set disruption=allow", False)]
 )
-def test_autoscalers_may_not_move_a_session_by_default(server, notebook, line, is_kept):
+def test_autoscalers_do_not_evict_sessions_by_default(server, notebook, line, prevented):
     notebook.run("1", line)
-    notes = worker_of(server, notebook).made["spec"]["podMetadata"]["annotations"]
-    assert (notes.get("karpenter.sh/do-not-disrupt") == "true") == is_kept
-    assert (notes.get("cluster-autoscaler.kubernetes.io/safe-to-evict") == "false") == is_kept
+    annotations = session_workflow(server, notebook).made["spec"]["podMetadata"]["annotations"]
+    assert (annotations.get("karpenter.sh/do-not-disrupt") == "true") == prevented
+    assert (annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict") == "false") == prevented
 
 
 @pytest.mark.parametrize(
@@ -207,27 +209,25 @@ def test_autoscalers_may_not_move_a_session_by_default(server, notebook, line, i
         ("-s", "", 1800),
     ],
 )
-def test_a_session_with_a_gpu_ends_sooner_unless_its_cell_says_otherwise(
-    server, notebook, monkeypatch, line, keep, expected
-):
+def test_session_with_gpu_has_shorter_keep(server, notebook, monkeypatch, line, keep, expected):
     if keep:
         monkeypatch.setenv("UV_ARGO_KEEP", keep)
     notebook.run("1", line)
-    assert given(worker_of(server, notebook))["keep"] == expected
-    noted = ["because its pod has a GPU" in note for note in notebook.notes]
-    assert any(noted) == (expected < 1800)
+    assert session_arguments(session_workflow(server, notebook))["keep"] == expected
+    is_gpu_note = ["because its pod has a GPU" in note for note in notebook.notes]
+    assert any(is_gpu_note) == (expected < 1800)
     notebook.run("2")
-    assert len(notebook.notes) == len(noted)
+    assert len(notebook.notes) == len(is_gpu_note)
     assert notebook.entry().settings.keep == expected
 
 
-def test_a_session_that_gets_a_gpu_when_it_restarts_ends_sooner(server, notebook):
+def test_restart_with_gpu_shortens_keep(server, notebook):
     notebook.run("1")
     notebook.run("2", "-s --restart --gpu 1")
-    assert given(worker_of(server, notebook))["keep"] == 300
+    assert session_arguments(session_workflow(server, notebook))["keep"] == 300
 
 
-def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(notebook, tmp_path, monkeypatch):
+def test_running_cell_finishes_before_max_age_ends_session(notebook, tmp_path, monkeypatch):
     run_past_max_age(notebook, tmp_path / "go", monkeypatch)
     with pytest.raises(SessionLost, match="it reached its max_age of 1 s"):
         run_until_lost(notebook)
@@ -235,26 +235,28 @@ def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(not
 
 @pytest.fixture
 def template(server):
-    """The administrators' template for cells, with the Python that runs this."""
-    made = template_manifests.cell()
-    made["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = ".".join(map(str, sys.version_info[:3]))
-    server.templates["cell"] = made
-    return made
+    """The administrator's template for cells, with the version of this Python."""
+    manifest = template_manifests.cell()
+    manifest["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = ".".join(map(str, sys.version_info[:3]))
+    server.templates["cell"] = manifest
+    return manifest
 
 
-def test_a_session_by_a_template_keeps_its_state_and_adds_packages(server, notebook, template, monkeypatch):
+def test_session_from_template_keeps_state_and_adds_packages(server, notebook, template, monkeypatch):
     with IndexServer() as index:
         index.add("one", "1.0")
         monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
         line = "-s --set template=cell --set keep=1h --set labels=team=blue"
         assert notebook.text("x = [1]; print(x)", line) == "[1]\n"
         assert notebook.text("import one; x.append(2); print(x, one.__version__)", "-s --deps one") == "[1, 2] 1.0\n"
-    made = worker_of(server, notebook).made
-    assert made["spec"].keys() == {"workflowTemplateRef", "arguments"}
-    assert made["metadata"]["labels"]["team"] == "blue"
-    assert made["metadata"]["annotations"]["uv-argo-magic/notebook"] == str(notebook.path)
-    assert notebook.entry().worker.token not in json.dumps(made)
-    ((_, program),) = ((one["name"], one["value"]) for one in made["spec"]["arguments"]["parameters"])
+    manifest = session_workflow(server, notebook).made
+    assert manifest["spec"].keys() == {"workflowTemplateRef", "arguments"}
+    assert manifest["metadata"]["labels"]["team"] == "blue"
+    assert manifest["metadata"]["annotations"]["uv-argo-magic/notebook"] == str(notebook.path)
+    assert notebook.entry().worker.token not in json.dumps(manifest)
+    ((_, program),) = (
+        (parameter["name"], parameter["value"]) for parameter in manifest["spec"]["arguments"]["parameters"]
+    )
     assert len(program) < PAYLOAD_LIMIT
     forget_connections()
     assert notebook.text("print(x)") == "[1, 2]\n"
@@ -275,12 +277,12 @@ def test_a_session_by_a_template_keeps_its_state_and_adds_packages(server, noteb
         ("--set gpu_keep=0", "nvidia.com/gpu", "1", 1800),
     ],
 )
-def test_a_session_ends_sooner_if_its_template_has_a_gpu(
+def test_session_from_template_with_gpu_has_shorter_keep(
     server, notebook, template, tmp_path, line, resource, amount, expected
 ):
     template["spec"]["templates"][0]["script"]["resources"]["limits"][resource] = amount
     first = notebook.begin(gated(tmp_path / "go"), f"-s --set template=cell {line}")
-    second = notebook.begin("2", f"-s {line}")  # it waits for the pod as well
+    second = notebook.begin("2", f"-s {line}")  # also waits for the pod
     (tmp_path / "go").touch()
     for run in (first, second):
         assert run.wait(60).outcome == "Succeeded"
@@ -299,7 +301,7 @@ def test_a_session_ends_sooner_if_its_template_has_a_gpu(
         ({"templateDefaults": {"retryStrategy": {"limit": "2"}}}, "it has a retryStrategy, and a second pod"),
     ],
 )
-def test_a_template_that_cannot_run_sessions_is_refused(server, notebook, template, change, problem):
+def test_unsuitable_template_is_refused(server, notebook, template, change, problem):
     template["spec"] |= change
     before = len(server.workflows)
     with pytest.raises(SpecError, match=f"the template cell cannot run sessions: {problem}"):
@@ -307,61 +309,61 @@ def test_a_template_that_cannot_run_sessions_is_refused(server, notebook, templa
     assert len(server.workflows) == before
 
 
-def test_the_last_activity_is_noted_and_a_user_without_the_right_only_lacks_the_note(server, notebook, monkeypatch):
+def test_last_activity_is_recorded_if_permitted(server, notebook, monkeypatch):
     monkeypatch.setattr(activity, "EVERY", 0.3)
     notebook.run("1")
-    made = worker_of(server, notebook).made
+    manifest = session_workflow(server, notebook).made
 
-    def noted(state):
+    def wait_for_activity(state):
         deadline = time.monotonic() + 10
-        while made["metadata"]["annotations"].get("uv-argo-magic/activity") != state:
-            assert time.monotonic() < deadline, made["metadata"]
+        while manifest["metadata"]["annotations"].get("uv-argo-magic/activity") != state:
+            assert time.monotonic() < deadline, manifest["metadata"]
             time.sleep(0.01)
-        return made["metadata"]["annotations"]["uv-argo-magic/last-activity"]
+        return manifest["metadata"]["annotations"]["uv-argo-magic/last-activity"]
 
-    assert noted("idle").endswith("Z")
+    assert wait_for_activity("idle").endswith("Z")
     run = notebook.begin("import time\nprint('on', flush=True)\nwhile 'stop' not in globals(): time.sleep(0.01)")
-    noted("running")
+    wait_for_activity("running")
     run.ask_to_stop("a test")
     run.wait(20)
-    noted("idle")
+    wait_for_activity("idle")
     server.denied = {("workflows", "patch")}
-    tried = len([call for call in server.calls if call[0] == "PATCH"])
+    patches = len([call for call in server.calls if call[0] == "PATCH"])
     for _ in range(3):
         assert result(notebook.run("6 * 7")) == '"42"'
         time.sleep(0.4)
-    assert len([call for call in server.calls if call[0] == "PATCH"]) - tried == 1
+    assert len([call for call in server.calls if call[0] == "PATCH"]) - patches == 1
 
 
-def test_administrators_list_the_sessions_of_all_users(server, notebook, monkeypatch, capsys):
+def test_all_option_lists_sessions_of_all_users(server, notebook, monkeypatch, capsys):
     notebook.run("1", "-s --cpu 500m --memory 1Gi --gpu 1")
-    name = worker_of(server, notebook).name
+    name = session_workflow(server, notebook).name
 
-    def listed(*words, status=0):
-        assert main(["sessions", *words]) == status
-        printed = capsys.readouterr()
-        return printed.out + printed.err
+    def list_sessions(*options, status=0):
+        assert main(["sessions", *options]) == status
+        captured = capsys.readouterr()
+        return captured.out + captured.err
 
-    (row,) = [line for line in listed("--all").splitlines() if name in line]
+    (row,) = [line for line in list_sessions("--all").splitlines() if name in line]
     assert re.search(rf"study.ipynb +main +\d.* s +500m +1Gi +1 +\d.* s +idle +{name}$", row)
-    assert f"nb         {getpass.getuser()}" in listed("-A")
+    assert f"nb         {getpass.getuser()}" in list_sessions("-A")
     with ArgoRest(server) as rest:
         for variable, value in {"ARGO_TOKEN": "secret", "ARGO_SECURE": "false", "ARGO_NAMESPACE": "nb"}.items():
             monkeypatch.setenv(variable, value)
-        server_lists = [listed(words, "--set", f"server={rest.address}") for words in ("--all", "-A")]
-    assert all(name in text for text in server_lists)
+        lists = [list_sessions(options, "--set", f"server={rest.address}") for options in ("--all", "-A")]
+    assert all(name in text for text in lists)
     server.denied = {("workflows", 'list in the namespace "nb"'), ("workflows", "list at the cluster scope")}
-    text = listed("--all", status=1)
+    text = list_sessions("--all", status=1)
     assert "you cannot list workflows in the namespace nb" in text
     assert '{apiGroups: ["argoproj.io"], resources: [workflows], verbs: [create, get, list, patch]}' in text
-    text = listed("--all-namespaces", status=1)
+    text = list_sessions("--all-namespaces", status=1)
     server.denied.clear()
     assert "you cannot list workflows in all namespaces" in text
     assert 'ClusterRole with this rule: {apiGroups: ["argoproj.io"], resources: [workflows], verbs: [list]}' in text
 
 
-def test_a_connection_may_break_at_every_record_and_within_each(server, notebook):
-    """The stream of one cell is recorded; then the connection breaks after each of its lines, and within it."""
+def test_connection_can_break_anywhere_in_the_stream(server, notebook):
+    """Record the stream of one cell, then break the connection after each of its lines and within it."""
     cell = "done.append(1)\nimport sys\nfor i in range(3): print(i); print(i, file=sys.stderr)\nlen(done)"
     notebook.run("done = []")
     forget_connections()
@@ -382,36 +384,36 @@ def test_a_connection_may_break_at_every_record_and_within_each(server, notebook
     server.forward_cuts.clear()
 
 
-def test_a_kernel_that_has_just_ended_is_not_in_the_way(server, notebook, monkeypatch):
+def test_ended_kernel_does_not_block_the_next(server, notebook, monkeypatch):
     notebook.run("z = 7")
     ended_process = subprocess.Popen([sys.executable, "-c", ""])
     ended_process.wait()
     with monkeypatch.context() as patch:
         patch.setattr(workers.os, "getpid", lambda: ended_process.pid)
         workers.hold(notebook.entry(), again=True)
-    left, workers._connections = workers._connections, {}
+    connections_of_first, workers._connections = workers._connections, {}
     monkeypatch.setattr(workers, "CLIENT", "another")
-    # The cluster reports the end of its connection later.
-    threading.Timer(1.0, lambda: [connections.close() for connections in left.values()]).start()
+    # The cluster reports the disconnection a second later.
+    threading.Timer(1.0, lambda: [connections.close() for connections in connections_of_first.values()]).start()
     assert notebook.text("print(z)") == "7\n"
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 400, 3000])
-def test_connections_that_break_lose_and_repeat_nothing(server, notebook, cut):
+def test_broken_connections_lose_and_repeat_no_output(server, notebook, cut):
     notebook.run("done = []")
     del server.forwarded[:]
-    # The first connection is cut at that byte, the next ones later.
+    # The first connection of the run breaks at this byte, the next ones later.
     forget_connections()
     server.forward_cuts = [10_000, cut, cut + 17, cut + 1000]
     run = notebook.begin("done.append(1)\nfor i in range(2000): print('line', i)\nprint(len(done))")
     assert run.wait(60).outcome == "Succeeded"
     assert run.logs() == "".join(f"line {i}\n" for i in range(2000)) + "1\n"
     assert not run.state.gaps
-    assert sum(server.forwarded) < 60_000  # 25 kB of output: what was received is not sent again
+    assert sum(server.forwarded) < 60_000  # 25 kB of output, and received bytes are not sent again
 
 
-class TestOutputThatNoClientReads:
-    """More output than a session keeps, while its client is cut off."""
+class TestUnreadOutput:
+    """More output than a session keeps, while its client is disconnected."""
 
     LINES = 20_000
     CODE = """
@@ -424,15 +426,15 @@ for number in range({lines}):
 """
 
     @pytest.fixture
-    def begun(self, server, notebook, tmp_path, monkeypatch):
-        """A run whose client has received its first line, and whose pod has written the rest."""
+    def finished_run(self, server, notebook, tmp_path, monkeypatch):
+        """A run whose client has received the first line, and whose pod has written the rest."""
         monkeypatch.setattr(server, "worker_options", {"most": 100_000})
         path = tmp_path / "go"
         run = notebook.begin(self.CODE.format(path=str(path), lines=self.LINES), "-s --set log_budget=0")
         until_printed(run, "begun")
         server.forward_down = True
         path.touch()
-        log = worker_of(server, notebook).logs["main"]
+        log = session_workflow(server, notebook).logs["main"]
         deadline = time.monotonic() + 30
         while not log.lines or b'"reason":"ok"' not in log.lines[-1][1]:
             assert time.monotonic() < deadline
@@ -440,20 +442,20 @@ for number in range({lines}):
         return run, log
 
     def check_gaps(self, run):
-        """The gaps are what is missing of the output, and perhaps some heartbeats."""
-        more = sum(gap.lines for gap in run.state.gaps) + run.logs().count("\n") - self.LINES - 1
-        assert 0 <= more < 10
+        """The gaps must be the missing lines, and possibly some heartbeats."""
+        extra = sum(gap.lines for gap in run.state.gaps) + run.logs().count("\n") - self.LINES - 1
+        assert 0 <= extra < 10
 
-    def test_it_is_read_from_the_log_of_the_pod(self, server, begun):
-        run, _ = begun
+    def test_is_read_from_pod_log(self, server, finished_run):
+        run, _ = finished_run
         server.forward_down = False
         assert run.wait(30).outcome == "Succeeded"
         assert run.logs() == "begun\n" + "".join(f"line {number}\n" for number in range(self.LINES))
         assert not run.state.gaps
 
-    def test_what_the_pod_does_not_have_either_is_reported(self, server, begun):
-        run, log = begun
-        log.lines = log.lines[self.LINES // 2 :]  # its node rotates it
+    def test_is_reported_as_gap_if_pod_log_is_rotated(self, server, finished_run):
+        run, log = finished_run
+        log.lines = log.lines[self.LINES // 2 :]  # the node rotates the log
         server.forward_down = False
         assert run.wait(30).outcome == "Succeeded", run.state.node
         assert f"line {self.LINES - 1}\n" in run.logs()
@@ -462,18 +464,18 @@ for number in range({lines}):
         self.check_gaps(run)
         assert {gap.reason for gap in gaps} <= {"a session keeps the newest 0.1 MB of output", session_runs.DROPPED}
 
-    def test_a_log_that_differs_is_a_bug_of_this_package(self, server, begun):
-        run, log = begun
-        for at, (moment, line) in enumerate(log.lines):
+    def test_differing_pod_log_is_an_error(self, server, finished_run):
+        run, log = finished_run
+        for position, (moment, line) in enumerate(log.lines):
             if line.startswith(b"line ") and int(line[5:]) > self.LINES // 2:
-                log.lines[at] = (moment, b"line x\n")
+                log.lines[position] = (moment, b"line x\n")
         server.forward_down = False
         state = run.wait(30)
         assert state.outcome == "Lost"
         assert "two copies of the run's log differ at line" in state.node.message
 
-    def test_a_pod_whose_log_may_not_be_read_loses_the_output_alone(self, server, begun):
-        run, _ = begun
+    def test_is_a_gap_if_pod_log_is_forbidden(self, server, finished_run):
+        run, _ = finished_run
         server.fail("/log?", 403, "pods/log is forbidden", times=50)
         server.forward_down = False
         assert run.wait(30).outcome == "Succeeded"
@@ -481,20 +483,20 @@ for number in range({lines}):
         server.failures.clear()
 
 
-class TestAttachWithoutTheWorker:
-    """Another process shows a run of a session whose worker it cannot reach, from the log of the pod."""
+class TestAttachFromPodLog:
+    """Another process follows a run in the pod's log, because it cannot reach the worker."""
 
     @pytest.fixture
     def attach(self, notebook, tmp_path):
-        """Shows a run as a process does that has its history up to its start; the state at its end."""
+        """Attach like a process whose history has only the start of the run."""
 
         def attach(run):
             shutil.copytree(tmp_path / "runs" / run.id, tmp_path / "copy" / run.id, dirs_exist_ok=True)
             folder = tmp_path / "copy" / run.id
             for name in ("state.json", "log.txt"):
                 (folder / name).unlink(missing_ok=True)
-            about = json.loads((folder / "spec.json").read_text())
-            (folder / "spec.json").write_text(json.dumps(about | {"started": "another process"}))
+            entry = json.loads((folder / "spec.json").read_text())
+            (folder / "spec.json").write_text(json.dumps(entry | {"started": "another process"}))
             history = History(tmp_path / "copy", keep=0)
             ref = find_run.locate_entry(history.read().find(run.id))
             assert isinstance(ref.runs, PodLogRuns)
@@ -502,9 +504,9 @@ class TestAttachWithoutTheWorker:
 
         return attach
 
-    def test_a_run_is_followed_where_ports_may_not_be_forwarded(self, server, notebook, attach, tmp_path):
+    def test_follows_run_without_port_forwarding(self, server, notebook, attach, tmp_path):
         path = tmp_path / "go"
-        run = notebook.begin(TestOutputThatNoClientReads.CODE.format(path=str(path), lines=3))
+        run = notebook.begin(TestUnreadOutput.CODE.format(path=str(path), lines=3))
         until_printed(run, "begun")
         write_all()
         server.denied = {("pods/portforward", "get")}
@@ -517,45 +519,41 @@ class TestAttachWithoutTheWorker:
         assert attached.logs() == "begun\nline 0\nline 1\nline 2\n"
         assert run.wait(30).ended
 
-    def test_runs_of_a_session_that_is_over_are_shown_with_what_is_missing(self, server, notebook, attach):
-        texts = {}
-        for name in "abc":
-            run = notebook.run(f"for i in range(1000): print({name!r}, i)")
-            texts[run.id] = run
+    def test_shows_runs_of_ended_session_with_gaps(self, server, notebook, attach):
+        first, second, third = (notebook.run(f"for i in range(1000): print({name!r}, i)") for name in "abc")
         write_all()
-        workflow = worker_of(server, notebook)
+        workflow = session_workflow(server, notebook)
         workflow.kill(signal.SIGKILL)
-        ended(workflow)
-        first, second, third = texts.values()
+        wait_for_end(workflow)
         lines = workflow.logs["main"].lines
-        at = next(at for at, (_, line) in enumerate(lines) if line == b"b 400\n")
-        workflow.logs["main"].lines = lines[at:]  # the node has rotated the log
+        position = next(position for position, (_, line) in enumerate(lines) if line == b"b 400\n")
+        workflow.logs["main"].lines = lines[position:]  # the node has rotated the log
         state = attach(first).wait(30)
         assert state.outcome == "Lost"
         assert "the log of the session's pod does not have this run" in state.node.message
-        cut = attach(second)
-        assert cut.wait(30).outcome == "Succeeded"
-        assert cut.logs() == "".join(f"b {i}\n" for i in range(400, 1000))
-        (gap,) = cut.state.gaps
+        partial = attach(second)
+        assert partial.wait(30).outcome == "Succeeded"
+        assert partial.logs() == "".join(f"b {i}\n" for i in range(400, 1000))
+        (gap,) = partial.state.gaps
         assert gap == Gap(lines=402, reason="the node keeps only the end of a pod's log")
-        assert isinstance(next(iter(cut.state.outputs)), Gap)
-        whole = attach(third)
-        assert (whole.wait(30).outcome, whole.logs(), whole.state.gaps) == ("Succeeded", third.logs(), ())
+        assert isinstance(next(iter(partial.state.outputs)), Gap)
+        complete = attach(third)
+        assert (complete.wait(30).outcome, complete.logs(), complete.state.gaps) == ("Succeeded", third.logs(), ())
 
-    def test_a_run_that_its_pod_took_along_says_why(self, server, notebook, attach):
+    def test_reports_why_run_was_lost(self, server, notebook, attach):
         run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
         until_printed(run, "on")
         write_all()
-        workflow = worker_of(server, notebook)
+        workflow = session_workflow(server, notebook)
         workflow.kill(signal.SIGKILL)
-        ended(workflow)
+        wait_for_end(workflow)
         attached = attach(run)
         assert attached.wait(30).outcome == "Lost"
         assert attached.logs() == "on\n"
         assert attached.state.node.message.startswith("the session main ended: ")
 
 
-def test_a_network_that_is_cut_is_noticed_and_the_cell_goes_on(server, notebook, monkeypatch, tmp_path):
+def test_network_failure_is_reported_and_cell_continues(server, notebook, monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "SILENCE", 0.6)
     run = notebook.begin(gated(tmp_path / "gate"))
     until_printed(run, "begun")
@@ -570,11 +568,11 @@ def test_a_network_that_is_cut_is_noticed_and_the_cell_goes_on(server, notebook,
     assert run.logs() == "begun\nend\n"
 
 
-def test_a_pod_that_is_killed_is_explained_with_what_was_lost(server, notebook):
+def test_killed_pod_is_reported_with_lost_variables(server, notebook):
     notebook.run("data = list(range(1000))")
     run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
-    workflow = worker_of(server, notebook)
+    workflow = session_workflow(server, notebook)
     workflow.kill(signal.SIGKILL)
     state = run.wait(60)
     assert state.outcome == "Lost"
@@ -585,11 +583,11 @@ def test_a_pod_that_is_killed_is_explained_with_what_was_lost(server, notebook):
     assert notebook.text("print(dir().count('data'))", "-s --restart") == "0\n"
 
 
-def test_a_cell_that_its_pod_stops_is_explained(server, notebook):
+def test_stopped_workflow_is_reported_with_lost_variables(server, notebook):
     notebook.run("data = 1")
     run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
-    workflow = worker_of(server, notebook)
+    workflow = session_workflow(server, notebook)
     workflow.made["spec"]["shutdown"] = "Stop"
     workflow.shutdown()
     state = run.wait(60)
@@ -598,20 +596,20 @@ def test_a_cell_that_its_pod_stops_is_explained(server, notebook):
     assert "Lost: data (int" in state.node.message
 
 
-def killed_for_memory(workflow):
+def kill_for_memory(workflow):
     workflow.fate = {"terminated": {"reason": "OOMKilled"}}
     workflow.kill(signal.SIGKILL)
 
 
-def evicted(message):
-    def act(workflow):
+def evict(message):
+    def evict_pod(workflow):
         workflow.fate = {"status": {"reason": "Evicted", "message": message, "phase": "Failed"}}
         workflow.kill(signal.SIGTERM)
 
-    return act
+    return evict_pod
 
 
-def stopped_by_another(workflow):
+def stop_by_another_client(workflow):
     fields = {"f:spec": {"f:shutdown": {}}}
     workflow.made["metadata"]["managedFields"] = [{"manager": "kubectl-patch", "fieldsV1": fields}]
     workflow.made["spec"]["shutdown"] = "Stop"
@@ -620,22 +618,22 @@ def stopped_by_another(workflow):
 
 FULL_DISK = 'Usage of EmptyDir volume "tmp" exceeds the limit "10Gi".'
 DEATHS = {
-    "memory": (killed_for_memory, r"exceeded its memory limit \(300Mi\) and was killed", "Request more with --memory"),
+    "memory": (kill_for_memory, r"exceeded its memory limit \(300Mi\) and was killed", "Request more with --memory"),
     "disk": (
-        evicted(FULL_DISK),
+        evict(FULL_DISK),
         "the pod exceeded its disk limit and was evicted",
         "Request more with --resources disk=",
     ),
-    "a full node": (evicted("The node was low on resource: memory."), "the node ran out of resources", "Request more"),
+    "full node": (evict("The node was low on resource: memory."), "the node ran out of resources", "Request more"),
     "deadline": (
         lambda workflow: workflow.pass_deadline(),
         r"its deadline of \d+ seconds",
         "Allow more with --set dead",
     ),
-    "another client": (stopped_by_another, r"stopped by another client \(kubectl-patch\)", ""),
-    "a user": (lambda workflow: workflow.delete(), "its pod was deleted, by a user or with its node", ""),
-    "a lost node": (lambda workflow: workflow.delete("DeletionByTaintManager"), "its node was lost", ""),
-    "an autoscaler": (
+    "another client": (stop_by_another_client, r"stopped by another client \(kubectl-patch\)", ""),
+    "pod deleted": (lambda workflow: workflow.delete(), "its pod was deleted, by a user or with its node", ""),
+    "lost node": (lambda workflow: workflow.delete("DeletionByTaintManager"), "its node was lost", ""),
+    "autoscaler": (
         lambda workflow: workflow.delete("EvictionByEvictionAPI"),
         "its pod was evicted, as by an auto",
         "",
@@ -645,65 +643,65 @@ DEATHS = {
 
 
 @pytest.mark.parametrize("cause", DEATHS)
-def test_each_death_is_explained_with_what_was_lost_and_what_to_do(server, notebook, cause):
-    act, reason, advice = DEATHS[cause]
+def test_lost_session_is_reported_with_cause_and_hint(server, notebook, cause):
+    end_pod, reason, hint = DEATHS[cause]
     server.events.clear()
     notebook.run("data = list(range(1000))", "-s --memory 300Mi")
     run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
     until_printed(run, "on")
-    act(worker_of(server, notebook))
+    end_pod(session_workflow(server, notebook))
     state = run.wait(40)
     assert state.outcome == "Lost"
     pattern = rf"the session main has ended: .*{reason}.*\. Lost: .*data \(list, 8\.1 kB\)"
-    if cause != "priority":  # its event comes once the pod is gone
+    if cause != "priority":  # its event arrives after the pod is gone
         assert re.match(pattern, state.node.message), state.node.message
-        assert re.search(f"; .*{advice}", state.node.message, re.IGNORECASE)
+        assert re.search(f"; .*{hint}", state.node.message, re.IGNORECASE)
     time.sleep(0.5)
     with pytest.raises(SessionLost, match=pattern) as raised:
         run_until_lost(notebook)
-    assert raised.value.hint.startswith(advice or "%argo restart main starts it again")
+    assert raised.value.hint.startswith(hint or "%argo restart main starts it again")
     assert "%argo restart main starts it again, without its variables. Or add --restart" in raised.value.hint
     assert notebook.text("print('data' in dir())", "-s --restart --memory 400Mi") == "False\n"
 
 
-def test_the_deadline_holds_when_every_client_is_gone(server, notebook):
+def test_deadline_applies_without_a_client(server, notebook):
     notebook.run("data = 1", "-s --set deadline=4")
     forget_connections()
-    workflow = worker_of(server, notebook)
-    ended(workflow)
+    workflow = session_workflow(server, notebook)
+    wait_for_end(workflow)
     assert workflow.made["status"]["phase"] == "Failed"
     with pytest.raises(SessionLost, match=r"its deadline of 4 seconds.* Lost: data \(int\)") as raised:
         notebook.run("data")
     assert raised.value.hint.startswith("Allow more with --set deadline=SECONDS. ")
 
 
-def test_a_worker_reports_its_own_end_in_the_pods_status(server, notebook):
+def test_worker_reports_why_it_ended(server, notebook):
     notebook.run("data = 1", "-s --set keep=1")
-    ended(worker_of(server, notebook))
+    wait_for_end(session_workflow(server, notebook))
     with pytest.raises(SessionLost, match=r"has ended: idle for 1 s\. Lost: data \(int\)$"):
         notebook.run("data")
 
 
-def test_a_pod_that_argo_makes_again_is_another_session(server, notebook):
+def test_recreated_pod_is_another_session(server, notebook):
     notebook.run("data = 1")
-    workflow = worker_of(server, notebook)
+    workflow = session_workflow(server, notebook)
     workflow.lose()
     until(lambda: workflow.pods >= 2 and workflow.logs.get("main"))
 
-    def refused():
+    def is_refused():
         with pytest.raises((SessionLost, BackendUnavailable)) as raised:
             notebook.run("data")
         return "created another" in str(raised.value)
 
-    until(refused)
-    ended(workflow)
+    until(is_refused)
+    wait_for_end(workflow)
 
 
-def test_a_cell_whose_pod_argo_makes_again_is_explained_and_the_new_pod_is_ended(server, notebook):
+def test_recreated_pod_is_stopped_and_cell_reported_as_lost(server, notebook):
     notebook.run("data = 1")
     run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
     until_printed(run, "on")
-    workflow = worker_of(server, notebook)
+    workflow = session_workflow(server, notebook)
     workflow.lose()
     state = run.wait(40)
     assert state.outcome == "Lost"
@@ -714,7 +712,7 @@ def test_a_cell_whose_pod_argo_makes_again_is_explained_and_the_new_pod_is_ended
         notebook.run("data")
 
 
-def test_a_log_that_the_worker_does_not_have_is_not_waited_for(server, shared):
+def test_watching_unknown_run_fails(server, shared):
     shared.run("1")
     entry = shared.entry()
     runs = session_runs.SessionRuns(
@@ -725,27 +723,27 @@ def test_a_log_that_the_worker_does_not_have_is_not_waited_for(server, shared):
         list(runs.watch("session-unknown"))
 
 
-def test_stop_ends_the_workflow_and_forgets_the_session(server, notebook):
+def test_stop_ends_workflow_and_session(server, notebook):
     notebook.run("1")
-    workflow = worker_of(server, notebook)
+    workflow = session_workflow(server, notebook)
     workers.stop(notebook.entry(), Registry.of_this_user())
-    ended(workflow)
+    wait_for_end(workflow)
     assert workflow.made["status"]["phase"] == "Succeeded"
     assert Registry.of_this_user().find(notebook.entry_key()) is None
 
 
-def test_a_session_whose_pod_cannot_start_is_not_kept(server, notebook, monkeypatch):
+def test_stop_before_pod_starts_ends_session(server, notebook, monkeypatch):
     monkeypatch.setattr(server, "start_after", 3)
     run = notebook.begin("1")
     until(lambda: server.workflows[json.loads(notebook.entry().worker.address)["workflow"]].pods)
-    workflow = worker_of(server, notebook)
+    workflow = session_workflow(server, notebook)
     run.ask_to_stop("a test")
     assert run.wait(60).outcome == "Stopped"
     assert notebook.entry().worker is None
     assert workflow.made["spec"]["shutdown"] == "Stop"
 
 
-def test_cells_that_come_while_it_starts_run_in_their_order(server, notebook, monkeypatch):
+def test_cells_submitted_during_start_run_in_order(server, notebook, monkeypatch):
     monkeypatch.setattr(server, "start_after", 0.5)
     runs = [notebook.begin("x = [0]")]
     while not all(run.state.ended for run in runs) or len(runs) < 10:
@@ -755,20 +753,20 @@ def test_cells_that_come_while_it_starts_run_in_their_order(server, notebook, mo
     assert notebook.text("print(x)") == f"{list(range(len(runs)))}\n"
 
 
-def test_what_cannot_be_a_session_is_refused_before_a_workflow_is_created(server, notebook, monkeypatch):
+def test_unsupported_session_is_refused_before_submission(server, notebook, monkeypatch):
     before = len(server.workflows)
     with pytest.raises(SpecError, match="installs packages while it runs"):
         notebook.run("1", "-s --set shape=init")
-    for missing in ("get", "create"):
-        server.denied = {("pods/portforward", missing)}
-        with pytest.raises(Denied, match=f"you cannot {missing} pods/portforward in the namespace nb") as raised:
+    for verb in ("get", "create"):
+        server.denied = {("pods/portforward", verb)}
+        with pytest.raises(Denied, match=f"you cannot {verb} pods/portforward in the namespace nb") as raised:
             notebook.run("1")
         rule = '{apiGroups: [""], resources: [pods/portforward], verbs: [get, create]}'
         assert rule in raised.value.hint
     assert len(server.workflows) == before
 
 
-def test_a_wrong_token_and_a_stranger_get_no_answer(server, shared):
+def test_wrong_token_and_other_protocols_are_refused(server, shared):
     shared.run("1")
     worker = shared.entry().worker
     backend = base.load("argo")
@@ -780,19 +778,19 @@ def test_a_wrong_token_and_a_stranger_get_no_answer(server, shared):
             assert sock.recv(1000) == b""
 
 
-def test_a_pod_that_is_not_there_is_too_early_and_a_port_without_a_listener_ends_at_once(server, notebook):
-    made = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+def test_port_forward_to_missing_pod_or_closed_port(server, notebook):
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     with pytest.raises(TooEarly, match=r"pods .* not found"):
-        port_forward.connect(made.transport, "nb", "nothing", 8471)
+        port_forward.connect(argo_client.transport, "nb", "nothing", 8471)
     notebook.run("1")
-    workflow = worker_of(server, notebook)
+    workflow = session_workflow(server, notebook)
     os.kill(workflow.process.pid, signal.SIGTERM)
-    ended(workflow)
-    with contextlib.closing(port_forward.connect(made.transport, "nb", workflow.name, 8471)) as sock:
+    wait_for_end(workflow)
+    with contextlib.closing(port_forward.connect(argo_client.transport, "nb", workflow.name, 8471)) as sock:
         sock.settimeout(5)
         assert sock.recv(10) == b""
-    how = pod_workers.worker_end(made, pod_workers.Address(workflow=workflow.name, namespace="nb"))
-    assert how is not None
+    end = pod_workers.worker_end(argo_client, pod_workers.Address(workflow=workflow.name, namespace="nb"))
+    assert end is not None
 
 
 @pytest.mark.parametrize(
@@ -803,19 +801,19 @@ def test_a_pod_that_is_not_there_is_too_early_and_a_port_without_a_listener_ends
         (0, "", "cannot connect to the pod|ended the connection"),
     ],
 )
-def test_the_failures_of_a_proxy_are_named(server, status, message, problem):
-    made = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+def test_proxy_failures_are_reported(server, status, message, problem):
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     server.fail("portforward", status, message)
     with pytest.raises(BackendUnavailable, match=problem):
-        port_forward.connect(made.transport, "nb", "x", 8471)
+        port_forward.connect(argo_client.transport, "nb", "x", 8471)
 
 
 DATA = bytes(range(256)) * 80_000
 
 
 @pytest.fixture(scope="module")
-def pushed(shared):
-    """The notebook whose session has DATA reversed as `data`."""
+def data_notebook(shared):
+    """A notebook whose session has the variable `data`, which is DATA reversed."""
     shared.names["data"] = DATA
     run = shared.run("size = len(data)\ndata = data[::-1]", "-s --push data --set value_limit=64Mi")
     run.raise_for_state()
@@ -825,68 +823,68 @@ def pushed(shared):
 
 
 class TestLargeValues:
-    """Values that are sent as files, over connections of their own."""
+    """Values that are sent as files over separate connections."""
 
-    def test_they_go_both_ways_and_not_through_the_log(self, server, pushed):
-        run = pushed.run("small = 'x' * 1000", "-s --pull data small --set value_limit=64Mi")
+    def test_are_pushed_and_pulled_without_the_log(self, server, data_notebook):
+        run = data_notebook.run("small = 'x' * 1000", "-s --pull data small --set value_limit=64Mi")
         run.raise_for_state()
         assert run.values == {"data": DATA[::-1], "small": "x" * 1000}
-        logs = worker_of(server, pushed).logs["main"].lines
+        logs = session_workflow(server, data_notebook).logs["main"].lines
         assert sum(len(line) for _, line in logs) < 1_000_000
-        home = worker_of(server, pushed).home
-        pushed.run("1")  # the worker knows by then that they were read
+        home = session_workflow(server, data_notebook).home
+        data_notebook.run("1")  # by now, the worker has seen that they were read
         assert not list(home.rglob("pulled-*"))
         assert not list(home.rglob("pushed-*"))
 
     @pytest.mark.parametrize("cut", [0, 1000, 5_000_000])
-    def test_a_transfer_goes_on_where_it_broke(self, server, pushed, cut, monkeypatch):
+    def test_transfer_resumes_after_broken_connection(self, server, data_notebook, cut, monkeypatch):
         monkeypatch.setattr(server, "forward_resets", False)
         forget_connections()
-        pushed.run("1")
+        data_notebook.run("1")
         forget_connections()
         del server.forwarded[:]
-        # The holder's connection and the run's stay, the first ones of the transfer break.
+        # The connections of the client and of the run stay; the first two of the transfer break.
         server.forward_cuts = [1 << 40, 1 << 40, cut, cut + 3]
-        run = pushed.run("1", "-s --pull data --set value_limit=64Mi")
+        run = data_notebook.run("1", "-s --pull data --set value_limit=64Mi")
         assert run.values == {"data": DATA[::-1]}
         assert sum(server.forwarded) < len(DATA) + 2_000_000
         server.forward_cuts.clear()
 
-    def test_an_interrupt_does_not_wait_for_one(self, server, pushed, monkeypatch):
+    def test_interrupt_does_not_wait_for_transfer(self, server, data_notebook, monkeypatch):
         monkeypatch.setattr(server, "forward_pause", 0.05)  # 20 MB take a minute
-        run = pushed.begin("'done'", "-s --pull data --set value_limit=64Mi")
+        run = data_notebook.begin("'done'", "-s --pull data --set value_limit=64Mi")
         deadline = time.monotonic() + 20
-        while not list((pushed.path.parent / "runs" / run.id / "values").glob("*.part")):
+        while not list((data_notebook.path.parent / "runs" / run.id / "values").glob("*.part")):
             assert time.monotonic() < deadline, run.state
             time.sleep(0.01)
         run.ask_to_stop("a test")
-        begun = time.monotonic()
+        stopped_at = time.monotonic()
         run.wait(20)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - stopped_at < 10
         assert run.state.ended
-        assert not list((pushed.path.parent / "runs" / run.id / "values").glob("*.part"))
+        assert not list((data_notebook.path.parent / "runs" / run.id / "values").glob("*.part"))
 
-    def test_a_damaged_one_is_not_used(self, pushed, tmp_path):
-        connections = workers.connect(pushed.entry())
+    def test_damaged_transfer_is_refused(self, data_notebook, tmp_path):
+        connections = workers.connect(data_notebook.entry())
         body = b"x" * 1000
         values = {"run": "some-run", "file": "pushed-0", "at": 0, "sha256": hashlib.sha256(b"y").hexdigest()}
         answer, channel = connections.request("put", values, body)
         connections.keep(channel)
         assert answer["detail"] == "its SHA-256 does not match"
         for name in ("../escape", "/etc/passwd", ""):
-            right = hashlib.sha256(body).hexdigest()
-            answer, channel = connections.request("put", {**values, "file": name, "sha256": right}, body)
+            sha256 = hashlib.sha256(body).hexdigest()
+            answer, channel = connections.request("put", {**values, "file": name, "sha256": sha256}, body)
             connections.keep(channel)
             assert answer["error"] == "invalid"
 
-    def test_a_cell_of_any_length_is_sent(self, shared):
+    def test_long_cell_is_sent(self, shared):
         text = "x" * 3_000_000
         assert shared.text(f"print(len({text!r}))") == "3000000\n"
 
     @pytest.mark.parametrize(
         ("do", "size"), [("run", (1 << 20) + 1), ("put", (16 << 20) + 1), ("put", -1), ("put", "9")]
     )
-    def test_frames_beyond_the_limit_are_refused_before_they_are_received(self, shared, do, size):
+    def test_worker_refuses_frames_over_the_limit(self, shared, do, size):
         shared.run("1")
         worker = shared.entry().worker
         with contextlib.closing(base.load("argo").connect(worker.address)) as sock:
@@ -896,42 +894,42 @@ class TestLargeValues:
             assert sock.recv(1000) == b""
 
     @pytest.mark.parametrize("sent", [b"x" * (1 << 21), b'{"size": 4000000000}\n', b'{"size": -1}\n'])
-    def test_frames_of_a_worker_beyond_the_limit_are_refused(self, sent):
-        ours, theirs = socket.socketpair()
-        with contextlib.closing(ours), contextlib.closing(theirs):
-            sender = threading.Thread(target=send_all, args=(theirs, sent))
+    def test_client_refuses_frames_over_the_limit(self, sent):
+        client_end, worker_end = socket.socketpair()
+        with contextlib.closing(client_end), contextlib.closing(worker_end):
+            sender = threading.Thread(target=send_all, args=(worker_end, sent))
             sender.start()
             with pytest.raises(BackendUnavailable, match=r"too long|4,000,000,000 bytes|-1 bytes"):
-                Channel(sock=ours, token="").request("status", {})
-            ours.close()
+                Channel(sock=client_end, token="").request("status", {})
+            client_end.close()
             sender.join(10)
 
 
-def test_a_slow_reader_holds_up_the_sender(server, shared, monkeypatch):
+def test_slow_reader_blocks_the_sender(server, shared, monkeypatch):
     shared.run("1")
-    made = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
-    workflow = worker_of(server, shared)
+    argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
+    workflow = session_workflow(server, shared)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(workflow, "port", listener.getsockname()[1])
-        near = port_forward.connect(made.transport, "nb", workflow.name, 8471)
+        connection = port_forward.connect(argo_client.transport, "nb", workflow.name, 8471)
         pod, _ = listener.accept()
-        with pod, contextlib.closing(near):
+        with pod, contextlib.closing(connection):
             pod.settimeout(1.0)
             sent = 0
             with contextlib.suppress(TimeoutError):
                 while sent < 1 << 30:
                     sent += pod.send(b"x" * 65536)
             assert sent < 1 << 26
-            near.settimeout(5)
+            connection.settimeout(5)
             received = 0
             while received < sent:
-                received += len(near.recv(1 << 20))
+                received += len(connection.recv(1 << 20))
             assert received == sent
 
 
 @pytest.mark.cluster
 @real_argo.NEEDED
-def test_a_session_on_a_real_cluster(tmp_path, monkeypatch):
+def test_session_on_real_cluster(tmp_path, monkeypatch):
     for name, value in {**real_argo.variables(), "UV_ARGO_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     notebook = Notebook(tmp_path / "study.ipynb")
@@ -949,8 +947,8 @@ def test_a_session_on_a_real_cluster(tmp_path, monkeypatch):
         text = notebook.text("for i in range(50_000): print('line', i)", "-s --set log_budget=0")
         assert text == "".join(f"line {i}\n" for i in range(50_000))
         address = pod_workers.Address.parse(notebook.entry().worker.address)
-        made = client.connect(address.settings)
-        made.transport.request("DELETE", f"/api/v1/namespaces/{address.namespace}/pods/{address.workflow}")
+        argo_client = client.connect(address.settings)
+        argo_client.transport.request("DELETE", f"/api/v1/namespaces/{address.namespace}/pods/{address.workflow}")
         with pytest.raises(SessionLost, match=r"its pod was (deleted|lost), .* Lost: .*x \(list"):
             run_until_lost(notebook)
     finally:

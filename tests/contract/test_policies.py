@@ -1,7 +1,7 @@
-"""What users can do with the Role in deploy/users.yaml, and what the example policies stop, on a real API server.
+"""The Role in deploy/users.yaml and the example admission policies, on a real API server.
 
-Each case is sent twice, as a user with the Role: to a namespace without policies, which accepts it, and to a namespace
-with the policies, which rejects it. Most requests are dry runs: the API server checks them like any other.
+Each request is sent twice by a user with the Role: to a namespace without policies, which accepts it, and to a
+namespace with the policies, which rejects it. Most requests are dry runs, which the API server checks in the same way.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ PATHS = {
 }
 PATCHES = {"merge": "application/merge-patch+json", "apply": "application/apply-patch+yaml"}
 USER = {"Impersonate-User": "uv-argo-test", "Impersonate-Group": "notebook-users"}
-UNSEEN = "workflows.argoproj.io/controller-instanceid"
-"""A label with which no controller takes a workflow."""
+INSTANCE_ID = "workflows.argoproj.io/controller-instanceid"
+"""With this label, the controller ignores a workflow."""
 ARGO_LABEL = "workflows.argoproj.io/{}"
 
 
 class Api:
-    """The API server, as an administrator or with a token; `user`: as a user in the group notebook-users."""
+    """A client of the API server, as an administrator or with a token; `user`: as a user in group notebook-users."""
 
     def __init__(self, token: str = "") -> None:
         from kubernetes import client, config
@@ -73,80 +73,82 @@ class Api:
         if token:
             configuration.cert_file = configuration.key_file = None
         self.pool = client.ApiClient(configuration).rest_client.pool_manager
-        self.headers = {one["key"]: one["value"] for one in configuration.auth_settings().values() if one["value"]}
+        self.headers = {
+            setting["key"]: setting["value"] for setting in configuration.auth_settings().values() if setting["value"]
+        }
         self.headers |= {"authorization": f"Bearer {token}"} if token else {}
 
     def kubeconfig(self, folder: Path) -> str:
-        """A kubeconfig with the token."""
+        """Write a kubeconfig with the token and return its path."""
         config = yaml.safe_load(Path(self.path).read_text())
-        context = next(one for one in config["contexts"] if one["name"] == config["current-context"])
+        context = next(item for item in config["contexts"] if item["name"] == config["current-context"])
         config["users"] = [{"name": context["context"]["user"], "user": {"token": self.token}}]
         (folder / "kubeconfig").write_text(yaml.safe_dump(config))
         return str(folder / "kubeconfig")
 
     def request(self, method: str, path: str, body: Any = None, *, user: bool = False, patch: str = "merge") -> Any:
-        """(status, object) of the answer."""
-        kind = "application/json" if method != "PATCH" else PATCHES[patch]
-        headers = {**self.headers, "Content-Type": kind, **(USER if user else {})}
+        """Return the status and the object of the response."""
+        content_type = "application/json" if method != "PATCH" else PATCHES[patch]
+        headers = {**self.headers, "Content-Type": content_type, **(USER if user else {})}
         text = None if body is None else json.dumps(body)
-        answer = self.pool.request(method, self.host + path, body=text, headers=headers, timeout=30.0)
-        return answer.status, json.loads(answer.data)
+        response = self.pool.request(method, self.host + path, body=text, headers=headers, timeout=30.0)
+        return response.status, json.loads(response.data)
 
     def create(self, namespace: str, document: dict, *, user: bool = False, dry_run: bool = False) -> tuple[int, dict]:
         path = PATHS[document["kind"]].format(namespace)
         return self.request("POST", path + ("?dryRun=All" if dry_run else ""), document, user=user)
 
     def apply(self, namespace: str, document: dict) -> dict:
-        """Create it as an administrator."""
+        """Create an object as the administrator."""
         status, created = self.create(namespace, document)
         assert status == 201, created
         return created
 
     def patch(self, namespace: str, name: str, body: Any, *, dry_run: bool = True, patch: str = "merge") -> Any:
-        """A user's change of a workflow."""
+        """Change a workflow as the user."""
         path = f"{PATHS['Workflow'].format(namespace)}/{name}"
         return self.request("PATCH", path + ("?dryRun=All" if dry_run else ""), body, user=True, patch=patch)
 
 
 def documents(name: str) -> list[dict]:
-    return [one for one in yaml.safe_load_all((DEPLOY / name).read_text()) if one]
+    return [document for document in yaml.safe_load_all((DEPLOY / name).read_text()) if document]
 
 
-def renamed(document: Any, old: str, new: str) -> Any:
-    """The same with another namespace (and, of a policy, another name)."""
+def replace_name(document: Any, old: str, new: str) -> Any:
+    """Return the document with another namespace or name."""
     return json.loads(json.dumps(document).replace(f'"{old}"', f'"{new}"'))
 
 
 def policies(name: str, namespace: str) -> list[dict]:
-    """An example's policies, for this namespace and with names of their own: they are not in a namespace."""
-    made = [one for one in renamed(documents(name), NAMESPACE, namespace) if "Policy" in one["kind"]]
-    for document in made:
+    """Return the policies of an example for this namespace, with unique names since they are cluster-scoped."""
+    found = [item for item in replace_name(documents(name), NAMESPACE, namespace) if "Policy" in item["kind"]]
+    for document in found:
         document["metadata"]["name"] += f"-{namespace}"
         if "policyName" in document["spec"]:
             document["spec"]["policyName"] += f"-{namespace}"
-    return made
+    return found
 
 
 def reference(name: str = template_manifests.CELL, **parameters: str) -> dict:
-    """A Workflow as this package sends it."""
-    given = parameters or {template_manifests.PROGRAM: "H4sIAAAAAAAA"}
+    """Return a Workflow that this package would submit."""
+    values = parameters or {template_manifests.PROGRAM: "H4sIAAAAAAAA"}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "Workflow",
         "metadata": {"generateName": "uv-argo-", "labels": {"uv-argo-magic/run": "r1"}},
         "spec": {
             "workflowTemplateRef": {"name": name},
-            "arguments": {"parameters": [{"name": key, "value": value} for key, value in given.items()]},
+            "arguments": {"parameters": [{"name": key, "value": value} for key, value in values.items()]},
         },
     }
 
 
-def merged(base: dict, change: dict) -> dict:
-    made = copy.deepcopy(base)
+def merge(base: dict, change: dict) -> dict:
+    result = copy.deepcopy(base)
     for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(made.get(key), dict)
-        made[key] = merged(made[key], value) if both else value
-    return made
+        is_nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merge(result[key], value) if is_nested else value
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -156,84 +158,86 @@ def api():
 
 @pytest.fixture(scope="module")
 def namespaces(api):
-    """Two namespaces with the Role of users, the second with the example policies."""
-    mark = uuid.uuid4().hex[:6]
-    opened, closed = f"uv-argo-open-{mark}", f"uv-argo-closed-{mark}"
+    """Two namespaces with the Role for users; the second one has the example policies."""
+    suffix = uuid.uuid4().hex[:6]
+    unrestricted, restricted = f"uv-argo-unrestricted-{suffix}", f"uv-argo-restricted-{suffix}"
     examples = ("examples/only-templates.yaml", "examples/only-listed.yaml", "examples/sessions.yaml")
-    rules = [rule for name in examples for rule in policies(name, closed)]
-    sessions = [one for one in documents("examples/sessions.yaml") if one["kind"] in ("Role", "RoleBinding")]
+    rules = [rule for name in examples for rule in policies(name, restricted)]
+    session_roles = [item for item in documents("examples/sessions.yaml") if item["kind"] in ("Role", "RoleBinding")]
     try:
-        for namespace in (opened, closed):
+        for namespace in (unrestricted, restricted):
             api.apply("", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
             for document in (
                 *documents("users.yaml"),
                 *documents("executor.yaml"),
                 *documents("cell-template.yaml"),
-                *sessions,
+                *session_roles,
             ):
-                api.apply(namespace, renamed(document, NAMESPACE, namespace))
+                api.apply(namespace, replace_name(document, NAMESPACE, namespace))
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "deployer"}}
             api.apply(namespace, account)
-            _wait(lambda at=namespace: api.create(at, pod(), dry_run=True)[0] == 201)
+            _wait_until(lambda at=namespace: api.create(at, pod(), dry_run=True)[0] == 201)
         for document in rules:
             api.apply("", document)
-        _wait(lambda: api.create(closed, merged(reference(), {"spec": {"suspend": True}}), user=True)[0] == 422)
-        _wait(lambda: api.create(closed, config_map({}, name="x"), user=True, dry_run=True)[0] == 422)
-        _wait(lambda: api.create(closed, pod(serviceAccountName="deployer"), dry_run=True)[0] == 422)
-        _wait(lambda: forward(api, closed, "database") == 422)
-        for namespace in (opened, closed):
-            api.apply(namespace, victim())
-        _wait(lambda: api.patch(closed, "victim", {"spec": {"suspend": True}})[0] == 422)
-        yield opened, closed
+        _wait_until(
+            lambda: api.create(restricted, merge(reference(), {"spec": {"suspend": True}}), user=True)[0] == 422
+        )
+        _wait_until(lambda: api.create(restricted, config_map({}, name="x"), user=True, dry_run=True)[0] == 422)
+        _wait_until(lambda: api.create(restricted, pod(serviceAccountName="deployer"), dry_run=True)[0] == 422)
+        _wait_until(lambda: forward(api, restricted, "database") == 422)
+        for namespace in (unrestricted, restricted):
+            api.apply(namespace, running_workflow())
+        _wait_until(lambda: api.patch(restricted, "running", {"spec": {"suspend": True}})[0] == 422)
+        yield unrestricted, restricted
     finally:
         for document in reversed(rules):
             api.request("DELETE", f"{PATHS[document['kind']]}/{document['metadata']['name']}")
-        for namespace in (opened, closed):
+        for namespace in (unrestricted, restricted):
             api.request("DELETE", f"{PATHS['Namespace']}/{namespace}")
 
 
 def forward(api: Api, namespace: str, pod: str, query: str = "?ports=8471", **headers: str) -> int:
-    """The status with which a user's port-forward to a pod that does not exist is answered: 404 if it is allowed."""
+    """Forward a port of a pod that does not exist, as the user; returns the status: 404 if it is allowed."""
     upgrade = {
         "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==", "Sec-WebSocket-Protocol": "v4.channel.k8s.io",
     }  # fmt: skip
     path = f"{PATHS['Pod'].format(namespace)}/{pod}/portforward{query}"
-    answer = api.pool.request(
+    response = api.pool.request(
         "GET", api.host + path, headers={**api.headers, **upgrade, **USER, **headers}, timeout=30.0
     )
-    return answer.status
+    return response.status
 
 
-def _wait(condition, seconds: float = 60.0) -> None:
-    """Until it is true: a policy, for one, takes effect some seconds after it was created."""
+def _wait_until(condition, seconds: float = 60.0) -> None:
+    """Wait until the condition is true; for example, a policy takes effect some seconds after its creation."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not become true in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.25)
 
 
-def refused(answer: tuple[int, dict], words: str) -> None:
-    status, body = answer
+def check_rejected(response: tuple[int, dict], message: str) -> None:
+    status, body = response
     assert status == 422, body
-    assert words in body["message"]
+    assert message in body["message"]
 
 
-# What a user can write into a new Workflow.
+# New workflows
 
-CREATED = {
+REJECTED_WORKFLOWS = {
     "status": (
         {"status": {"storedWorkflowTemplateSpec": {"templates": [{"name": "cell"}]}}},
         "only the controller can set the status",
     ),
-    "templates of others": (
+    "templates in the status": (
         {"status": {"storedTemplates": {"namespaced/other/cell": {"name": "cell", "suspend": {}}}}},
         "only the controller can set the status",
     ),
-    "a start": ({"status": {"startedAt": "2026-01-01T00:00:00Z"}}, "only the controller can set the status"),
+    "start time": ({"status": {"startedAt": "2026-01-01T00:00:00Z"}}, "only the controller can set the status"),
     "templates": ({"spec": {"entrypoint": "a", "templates": [{"name": "a", "suspend": {}}]}}, "templates"),
     "another template": ({"spec": {"workflowTemplateRef": {"name": "other"}}}, "must refer to one of these"),
-    "a cluster's template": ({"spec": {"workflowTemplateRef": {"clusterScope": True}}}, "must refer to one of these"),
+    "cluster template": ({"spec": {"workflowTemplateRef": {"clusterScope": True}}}, "must refer to one of these"),
     "no template": ({"spec": {"workflowTemplateRef": None}}, "must refer to one of these"),
     "service account": ({"spec": {"serviceAccountName": "deployer"}}, "serviceAccountName"),
     "executor": ({"spec": {"executor": {"serviceAccountName": "deployer"}}}, "executor"),
@@ -270,7 +274,7 @@ CREATED = {
         {"spec": {"arguments": {"artifacts": [{"name": "a", "s3": {"accessKeySecret": {"name": "s", "key": "k"}}}]}}},
         "can only be parameters",
     ),
-    "a parameter from a ConfigMap": (
+    "parameter from ConfigMap": (
         {
             "spec": {
                 "arguments": {
@@ -283,10 +287,13 @@ CREATED = {
         "can only have a name and a value",
     ),
     "no deadline": ({"spec": {"activeDeadlineSeconds": 0}}, "activeDeadlineSeconds"),
-    "a long deadline": ({"spec": {"activeDeadlineSeconds": 999999}}, "activeDeadlineSeconds must be at most 86400"),
-    "another controller": ({"metadata": {"labels": {UNSEEN: "other"}}}, f"not allowed in a workflow: {UNSEEN}"),
+    "long deadline": ({"spec": {"activeDeadlineSeconds": 999999}}, "activeDeadlineSeconds must be at most 86400"),
+    "another controller": (
+        {"metadata": {"labels": {INSTANCE_ID: "other"}}},
+        f"not allowed in a workflow: {INSTANCE_ID}",
+    ),
     "completed": ({"metadata": {"labels": {ARGO_LABEL.format("completed"): "true"}}}, "completed"),
-    "of a cron workflow": ({"metadata": {"labels": {ARGO_LABEL.format("cron-workflow"): "x"}}}, "cron-workflow"),
+    "cron workflow": ({"metadata": {"labels": {ARGO_LABEL.format("cron-workflow"): "x"}}}, "cron-workflow"),
     "annotations of Argo": ({"metadata": {"annotations": {ARGO_LABEL.format("pod-name-format"): "v1"}}}, "pod-name-f"),
     "finalizers": ({"metadata": {"finalizers": ["example.com/never"]}}, "cannot have finalizers or owners"),
     "owners": (
@@ -296,114 +303,123 @@ CREATED = {
 }
 
 
-@pytest.mark.parametrize("case", CREATED)
-def test_a_new_workflow_is_a_template_and_its_parameters(api, namespaces, case):
-    opened, closed = namespaces
-    change, words = CREATED[case]
-    made = merged(reference(), change)
-    assert api.create(opened, made, user=True, dry_run=True)[0] == 201
-    refused(api.create(closed, made, user=True, dry_run=True), words)
+@pytest.mark.parametrize("case", REJECTED_WORKFLOWS)
+def test_new_workflow_can_only_set_template_and_parameters(api, namespaces, case):
+    unrestricted, restricted = namespaces
+    change, message = REJECTED_WORKFLOWS[case]
+    workflow = merge(reference(), change)
+    assert api.create(unrestricted, workflow, user=True, dry_run=True)[0] == 201
+    check_rejected(api.create(restricted, workflow, user=True, dry_run=True), message)
 
 
 @pytest.mark.parametrize("value", ["{{=sprig.repeat(9, 'x')}}", "{{workflow.uid}}", "x {{ inputs.parameters.a}}=1}}"])
 @pytest.mark.parametrize("name", [template_manifests.CELL, template_manifests.PROCESSOR])
-def test_the_controller_evaluates_nothing_of_a_user(api, namespaces, name, value):
-    opened, closed = namespaces
+def test_expressions_in_parameters_are_rejected(api, namespaces, name, value):
+    unrestricted, restricted = namespaces
     parameter = template_manifests.PROGRAM if name == template_manifests.CELL else "pythonCode"
-    made = reference(name, **{parameter: value})
-    assert api.create(opened, made, user=True, dry_run=True)[0] == 201
-    refused(api.create(closed, made, user=True, dry_run=True), "variables or expressions of Argo")
+    workflow = reference(name, **{parameter: value})
+    assert api.create(unrestricted, workflow, user=True, dry_run=True)[0] == 201
+    check_rejected(api.create(restricted, workflow, user=True, dry_run=True), "variables or expressions of Argo")
 
 
 @pytest.mark.parametrize(
-    "made",
+    "workflow",
     [
         reference(),
         reference(largeProgram="true"),
         reference("python-processor-with-deps", pythonCode="print(f'{{x}} {1}', {'a': {}})", dependencies="six"),
-        merged(reference(), {"spec": {"activeDeadlineSeconds": 60, "ttlStrategy": {"secondsAfterCompletion": 5}}}),
-        merged(reference(), {"spec": {"podGC": {"strategy": "OnWorkflowSuccess", "deleteDelayDuration": "600s"}}}),
-        merged(reference(), {"metadata": {"labels": {"team": "blue"}, "annotations": {"uv-argo-magic/nonce": "n"}}}),
-        # As `argo submit --from` and an Argo Server send it.
-        merged(reference(), {"status": {"storedTemplates": {"namespaced/uv-argo-cell/cell": {"name": "cell"}}}}),
-        merged(reference(), {"metadata": {"labels": {ARGO_LABEL.format("workflow-template"): "uv-argo-cell"}}}),
-        merged(reference(), {"metadata": {"labels": {ARGO_LABEL.format("creator"): "ana"}}}),
+        merge(reference(), {"spec": {"activeDeadlineSeconds": 60, "ttlStrategy": {"secondsAfterCompletion": 5}}}),
+        merge(reference(), {"spec": {"podGC": {"strategy": "OnWorkflowSuccess", "deleteDelayDuration": "600s"}}}),
+        merge(reference(), {"metadata": {"labels": {"team": "blue"}, "annotations": {"uv-argo-magic/nonce": "n"}}}),
+        # As sent by `argo submit --from` and an Argo Server.
+        merge(reference(), {"status": {"storedTemplates": {"namespaced/uv-argo-cell/cell": {"name": "cell"}}}}),
+        merge(reference(), {"metadata": {"labels": {ARGO_LABEL.format("workflow-template"): "uv-argo-cell"}}}),
+        merge(reference(), {"metadata": {"labels": {ARGO_LABEL.format("creator"): "ana"}}}),
     ],
 )
-def test_a_run_by_a_template_is_admitted(api, namespaces, made):
+def test_workflow_from_template_is_admitted(api, namespaces, workflow):
     for namespace in namespaces:
-        status, answer = api.create(namespace, made, user=True, dry_run=True)
+        status, answer = api.create(namespace, workflow, user=True, dry_run=True)
         assert status == 201, answer
 
 
-# What a user can change of the run of another.
+# Changes of another user's workflow
 
 
-def victim() -> dict:
-    return merged(
+def running_workflow() -> dict:
+    return merge(
         reference(),
         {
-            "metadata": {"name": "victim", "labels": {UNSEEN: "none"}, "annotations": {"uv-argo-magic/nonce": "n"}},
+            "metadata": {
+                "name": "running",
+                "labels": {INSTANCE_ID: "none"},
+                "annotations": {"uv-argo-magic/nonce": "n"},
+            },
             "status": {"phase": "Running", "message": "by the controller"},
         },
     )
 
 
-DEAD = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "11111111-2222-3333-4444-555555555555"}
-CHANGED = {
-    "a label": ({"metadata": {"labels": {"a": "b"}}}, "label a"),
+MISSING_OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "11111111-2222-3333-4444-555555555555"}
+REJECTED_CHANGES = {
+    "label": ({"metadata": {"labels": {"a": "b"}}}, "label a"),
     "completed": ({"metadata": {"labels": {ARGO_LABEL.format("completed"): "true"}}}, "completed"),
-    "another controller": ({"metadata": {"labels": {UNSEEN: "x"}}}, f"label {UNSEEN}"),
-    "a label less": ({"metadata": {"labels": {"uv-argo-magic/run": None}}}, "label uv-argo-magic/run"),
+    "another controller": ({"metadata": {"labels": {INSTANCE_ID: "x"}}}, f"label {INSTANCE_ID}"),
+    "removed label": ({"metadata": {"labels": {"uv-argo-magic/run": None}}}, "label uv-argo-magic/run"),
     "no labels": ({"metadata": {"labels": None}}, "label uv-argo-magic/run"),
-    "an annotation": (
+    "annotation": (
         {"metadata": {"annotations": {"uv-argo-magic/nonce": "other"}}},
         "annotation uv-argo-magic/nonce",
     ),
-    "an annotation more": ({"metadata": {"annotations": {ARGO_LABEL.format("x"): "y"}}}, "annotation workflows.argo"),
-    "an annotation less": ({"metadata": {"annotations": None}}, "annotation uv-argo-magic/nonce"),
-    "owners": ({"metadata": {"ownerReferences": [DEAD]}}, "metadata.ownerReferences"),
+    "added annotation": ({"metadata": {"annotations": {ARGO_LABEL.format("x"): "y"}}}, "annotation workflows.argo"),
+    "removed annotation": ({"metadata": {"annotations": None}}, "annotation uv-argo-magic/nonce"),
+    "owners": ({"metadata": {"ownerReferences": [MISSING_OWNER]}}, "metadata.ownerReferences"),
     "finalizers": ({"metadata": {"finalizers": ["example.com/never"]}}, "metadata.finalizers"),
-    "a deadline": ({"spec": {"activeDeadlineSeconds": 1}}, "spec.activeDeadlineSeconds"),
+    "deadline": ({"spec": {"activeDeadlineSeconds": 1}}, "spec.activeDeadlineSeconds"),
     "suspended": ({"spec": {"suspend": True}}, "spec.suspend"),
-    "a pod patch": ({"spec": {"podSpecPatch": "{}"}}, "spec.podSpecPatch"),
+    "pod patch": ({"spec": {"podSpecPatch": "{}"}}, "spec.podSpecPatch"),
     "parameters": ({"spec": {"arguments": {"parameters": []}}}, "spec.arguments"),
     "another template": ({"spec": {"workflowTemplateRef": {"name": "other"}}}, "spec.workflowTemplateRef"),
     "no template": ({"spec": {"workflowTemplateRef": None}}, "spec.workflowTemplateRef"),
-    "deleted after its end": ({"spec": {"ttlStrategy": {"secondsAfterCompletion": 0}}}, "spec.ttlStrategy"),
-    "its status": ({"status": {"phase": "Failed"}}, "status"),
+    "deletion after completion": ({"spec": {"ttlStrategy": {"secondsAfterCompletion": 0}}}, "spec.ttlStrategy"),
+    "changed status": ({"status": {"phase": "Failed"}}, "status"),
     "no status": ({"status": None}, "status"),
     "stopped and relabelled": ({"metadata": {"labels": {"a": "b"}}, "spec": {"shutdown": "Stop"}}, "label a"),
-    "an actor without a stop": ({"metadata": {"labels": {ARGO_LABEL.format("actor"): "x"}}}, "can only be set to Stop"),
+    "actor without stop": ({"metadata": {"labels": {ARGO_LABEL.format("actor"): "x"}}}, "can only be set to Stop"),
 }
 
 
-@pytest.mark.parametrize("case", CHANGED)
-def test_a_run_can_only_be_stopped(api, namespaces, case):
-    opened, closed = namespaces
-    change, words = CHANGED[case]
-    status, answer = api.patch(opened, "victim", change)
+@pytest.mark.parametrize("case", REJECTED_CHANGES)
+def test_other_changes_of_running_workflow_are_rejected(api, namespaces, case):
+    unrestricted, restricted = namespaces
+    change, message = REJECTED_CHANGES[case]
+    status, answer = api.patch(unrestricted, "running", change)
     assert status == 200, answer
-    refused(api.patch(closed, "victim", change), words)
+    check_rejected(api.patch(restricted, "running", change), message)
 
 
-def test_server_side_apply_is_a_change_too(api, namespaces):
-    opened, closed = namespaces
-    made = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"labels": {"a": "b"}}, "spec": {}}
+def test_server_side_apply_is_rejected(api, namespaces):
+    unrestricted, restricted = namespaces
+    workflow = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {},
+    }
 
-    def applied(namespace: str) -> tuple[int, dict]:
-        path = f"{PATHS['Workflow'].format(namespace)}/victim?fieldManager=x&force=true&dryRun=All"
-        return api.request("PATCH", path, made, user=True, patch="apply")
+    def apply(namespace: str) -> tuple[int, dict]:
+        path = f"{PATHS['Workflow'].format(namespace)}/running?fieldManager=x&force=true&dryRun=All"
+        return api.request("PATCH", path, workflow, user=True, patch="apply")
 
-    status, answer = applied(opened)
+    status, answer = apply(unrestricted)
     assert status == 200, answer
-    refused(applied(closed), "label a")
+    check_rejected(apply(restricted), "label a")
 
 
-def test_any_run_can_be_stopped(api, namespaces):
+def test_workflow_of_other_user_can_be_stopped(api, namespaces):
     for namespace in namespaces:
         path = PATHS["Workflow"].format(namespace)
-        api.apply(namespace, merged(victim(), {"metadata": {"name": "stopped"}}))
+        api.apply(namespace, merge(running_workflow(), {"metadata": {"name": "stopped"}}))
         labels = {ARGO_LABEL.format("actor"): "ana", ARGO_LABEL.format("action"): "Stop"}
         status, answer = api.patch(namespace, "stopped", {"metadata": {"labels": labels}, "spec": {"shutdown": "Stop"}})
         assert status == 200, answer
@@ -411,35 +427,38 @@ def test_any_run_can_be_stopped(api, namespaces):
             status, answer = api.patch(namespace, "stopped", {"spec": {"shutdown": strategy}}, dry_run=False)
             assert status == 200, answer
         assert api.request("GET", f"{path}/stopped", user=True)[1]["spec"]["shutdown"] == "Terminate"
-    opened, closed = namespaces
-    for change, words in (({"spec": {"shutdown": None}}, "spec.shutdown"), ({"spec": {"shutdown": "x"}}, "to Stop or")):
-        assert api.patch(opened, "stopped", change)[0] == 200
-        refused(api.patch(closed, "stopped", change), words)
+    unrestricted, restricted = namespaces
+    for change, message in (
+        ({"spec": {"shutdown": None}}, "spec.shutdown"),
+        ({"spec": {"shutdown": "x"}}, "to Stop or"),
+    ):
+        assert api.patch(unrestricted, "stopped", change)[0] == 200
+        check_rejected(api.patch(restricted, "stopped", change), message)
 
 
-def test_the_last_use_of_a_session_can_be_noted(api, namespaces):
+def test_last_activity_of_session_can_be_recorded(api, namespaces):
     for namespace in namespaces:
-        notes = session_list.used(1767225600, is_running=True)
-        for change in (notes, session_list.used(1767225900, is_running=False)):
-            status, answer = api.patch(namespace, "victim", {"metadata": {"annotations": change}})
+        annotations = session_list.used(1767225600, is_running=True)
+        for change in (annotations, session_list.used(1767225900, is_running=False)):
+            status, answer = api.patch(namespace, "running", {"metadata": {"annotations": change}})
             assert status == 200, answer
 
 
-def test_an_owner_that_does_not_exist_deletes_a_run(api, namespaces):
-    opened, closed = namespaces
-    change = {"metadata": {"ownerReferences": [DEAD]}}
+def test_deletion_by_missing_owner_is_rejected(api, namespaces):
+    unrestricted, restricted = namespaces
+    change = {"metadata": {"ownerReferences": [MISSING_OWNER]}}
     for namespace in namespaces:
-        api.apply(namespace, merged(victim(), {"metadata": {"name": "owned"}}))
-    assert api.patch(opened, "owned", change, dry_run=False)[0] == 200
-    refused(api.patch(closed, "owned", change, dry_run=False), "metadata.ownerReferences")
-    _wait(lambda: api.request("GET", f"{PATHS['Workflow'].format(opened)}/owned")[0] == 404)
-    assert api.request("GET", f"{PATHS['Workflow'].format(closed)}/owned")[0] == 200
+        api.apply(namespace, merge(running_workflow(), {"metadata": {"name": "owned"}}))
+    assert api.patch(unrestricted, "owned", change, dry_run=False)[0] == 200
+    check_rejected(api.patch(restricted, "owned", change, dry_run=False), "metadata.ownerReferences")
+    _wait_until(lambda: api.request("GET", f"{PATHS['Workflow'].format(unrestricted)}/owned")[0] == 404)
+    assert api.request("GET", f"{PATHS['Workflow'].format(restricted)}/owned")[0] == 200
 
 
-def test_a_user_deletes_and_reads_nothing_else(api, namespaces):
+def test_role_grants_no_other_requests(api, namespaces):
     for namespace in namespaces:
         for method, path in (
-            ("DELETE", f"{PATHS['Workflow'].format(namespace)}/victim"),
+            ("DELETE", f"{PATHS['Workflow'].format(namespace)}/running"),
             ("GET", PATHS["ConfigMap"].format(namespace)),
             ("GET", f"{PATHS['ConfigMap'].format(namespace)}/uv-argo-no-program"),
             ("GET", PATHS["Secret"].format(namespace)),
@@ -449,40 +468,40 @@ def test_a_user_deletes_and_reads_nothing_else(api, namespaces):
             assert api.request(method, path, {} if method == "POST" else None, user=True)[0] == 403, (method, path)
 
 
-# What a user can write into a ConfigMap.
+# ConfigMaps
 
 
 def config_map(change: dict, name: str = "uv-argo-program-uv-argo-x") -> dict:
     owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "name": "uv-argo-x", "uid": "1"}
-    made = {
+    document = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name, "labels": {"uv-argo-magic/run": "r1"}, "ownerReferences": [owner]},
         "data": {"program.py": "print(1)"},
     }
-    return merged(made, change)
+    return merge(document, change)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"metadata": {"name": "artifact-repositories"}}, "must start with uv-argo-program-"),
         ({"metadata": {"labels": {ARGO_LABEL.format("configmap-type"): "Parameter"}}}, "labels or annotations of Argo"),
         ({"metadata": {"annotations": {ARGO_LABEL.format("x"): "y"}}}, "labels or annotations of Argo"),
         ({"metadata": {"finalizers": ["example.com/never"]}}, "finalizers"),
-        ({"metadata": {"ownerReferences": [DEAD]}}, "owners other than workflows"),
+        ({"metadata": {"ownerReferences": [MISSING_OWNER]}}, "owners other than workflows"),
         ({"data": {"other": "x"}}, "can only contain program.py"),
         ({"binaryData": {"a": "AA=="}}, "can only contain program.py"),
     ],
 )
-def test_a_config_map_is_a_program(api, namespaces, change, words):
-    opened, closed = namespaces
-    assert api.create(opened, config_map(change), user=True, dry_run=True)[0] == 201
-    refused(api.create(closed, config_map(change), user=True, dry_run=True), words)
-    assert api.create(closed, config_map({}), user=True, dry_run=True)[0] == 201
+def test_config_map_can_only_contain_a_program(api, namespaces, change, message):
+    unrestricted, restricted = namespaces
+    assert api.create(unrestricted, config_map(change), user=True, dry_run=True)[0] == 201
+    check_rejected(api.create(restricted, config_map(change), user=True, dry_run=True), message)
+    assert api.create(restricted, config_map({}), user=True, dry_run=True)[0] == 201
 
 
-# What the pod of an arbitrary Workflow can use; the controller creates it.
+# Pods of arbitrary workflows, which the controller creates
 
 
 def pod(**spec: Any) -> dict:
@@ -504,7 +523,7 @@ def with_volume(**source: Any) -> dict:
 
 
 KEY = {"name": "private", "key": "k"}
-PODS = {
+REJECTED_PODS = {
     "service account": (pod(serviceAccountName="deployer"), "service account not allowed: deployer"),
     "variable": (with_env(secretKeyRef=KEY), "Secrets not allowed: private"),
     "variables": (
@@ -528,16 +547,16 @@ PODS = {
 }
 
 
-@pytest.mark.parametrize("case", PODS)
-def test_a_pod_uses_only_what_is_listed(api, namespaces, case):
-    opened, closed = namespaces
-    made, words = PODS[case]
-    status, answer = api.create(opened, made, dry_run=True)
+@pytest.mark.parametrize("case", REJECTED_PODS)
+def test_pod_can_only_use_listed_resources(api, namespaces, case):
+    unrestricted, restricted = namespaces
+    manifest, message = REJECTED_PODS[case]
+    status, answer = api.create(unrestricted, manifest, dry_run=True)
     assert status == 201, answer
-    refused(api.create(closed, made, dry_run=True), words)
+    check_rejected(api.create(restricted, manifest, dry_run=True), message)
 
 
-def test_a_pod_of_a_cell_is_admitted(api, namespaces):
+def test_pod_of_cell_is_admitted(api, namespaces):
     volumes = [
         {"name": "tmp", "emptyDir": {}},
         {"name": "program", "configMap": {"name": "uv-argo-program-uv-argo-x"}},
@@ -554,7 +573,7 @@ def test_a_pod_of_a_cell_is_admitted(api, namespaces):
         assert status == 201, answer
 
 
-# Port-forwards, by which sessions are reached.
+# Port forwarding to sessions
 
 
 @pytest.mark.parametrize(
@@ -567,58 +586,58 @@ def test_a_pod_of_a_cell_is_admitted(api, namespaces):
         ("uv-argo-abc12", ""),
     ],
 )
-def test_users_forward_one_port_of_the_pods_of_sessions_only(api, namespaces, pod, query):
-    opened, closed = namespaces
-    assert forward(api, opened, pod, query) != 422
-    assert forward(api, closed, pod, query) == 422
+def test_only_session_port_can_be_forwarded(api, namespaces, pod, query):
+    unrestricted, restricted = namespaces
+    assert forward(api, unrestricted, pod, query) != 422
+    assert forward(api, restricted, pod, query) == 422
 
 
-def test_a_session_can_be_reached_and_not_without_the_role(api, namespaces):
-    _, closed = namespaces
-    assert forward(api, closed, "uv-argo-abc12") == 404
+def test_session_port_needs_the_role(api, namespaces):
+    _, restricted = namespaces
+    assert forward(api, restricted, "uv-argo-abc12") == 404
     stranger = {"Impersonate-User": "stranger", "Impersonate-Group": "strangers"}
-    assert forward(api, closed, "uv-argo-abc12", **stranger) == 403
+    assert forward(api, restricted, "uv-argo-abc12", **stranger) == 403
 
 
-# Real runs, by a service account with the Role of users, in the namespace of the kubeconfig.
+# Real runs by a service account with the Role for users, in the namespace of the kubeconfig
 
 
 @pytest.fixture(scope="module")
 def cluster(api):
-    """The folder deploy/ and its policies in the namespace of the kubeconfig, for one service account; its token."""
+    """The manifests and policies of deploy/ in the namespace of the kubeconfig; a client with a user's token."""
     if "UV_ARGO_TEST_IMAGE" not in os.environ:
         pytest.skip("needs an image for cells: set UV_ARGO_TEST_IMAGE")
     python, _, image = os.environ["UV_ARGO_TEST_IMAGE"].partition("=")
     namespace, name = api.namespace, f"uv-argo-test-{uuid.uuid4().hex[:6]}"
     user = f"request.userInfo.username == 'system:serviceaccount:{namespace}:{name}'"
-    made = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}]
+    manifests = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}]
     for file in ("executor.yaml", "cell-template.yaml", "python-processor-with-deps.yaml"):
-        made += renamed(documents(file), NAMESPACE, namespace)
+        manifests += replace_name(documents(file), NAMESPACE, namespace)
     role, binding = documents("users.yaml")
     role["metadata"]["name"] = binding["metadata"]["name"] = binding["roleRef"]["name"] = name
     binding["subjects"] = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
-    made += [role, binding, {**config_map({}, name="private"), "data": {"program.py": "print('private')"}}]
-    del made[-1]["metadata"]["ownerReferences"]
+    manifests += [role, binding, {**config_map({}, name="private"), "data": {"program.py": "print('private')"}}]
+    del manifests[-1]["metadata"]["ownerReferences"]
     for document in policies("examples/only-templates.yaml", namespace):
         text = json.dumps(document).replace("'notebook-users' in request.userInfo.groups", user)
-        made.append(json.loads(text))
-    for document in made:
+        manifests.append(json.loads(text))
+    for document in manifests:
         if document["kind"] == "WorkflowTemplate":
             document["metadata"].setdefault("annotations", {})[template_manifests.PYTHON_NOTE] = python
             document["spec"]["templates"][0]["script"]["image"] = image
-    made.append(_readable(next(one for one in made if one["metadata"]["name"] == template_manifests.CELL)))
-    paths = [f"{PATHS[document['kind']].format(namespace)}/{document['metadata']['name']}" for document in made]
+    manifests.append(_readable(next(item for item in manifests if item["metadata"]["name"] == template_manifests.CELL)))
+    paths = [f"{PATHS[document['kind']].format(namespace)}/{document['metadata']['name']}" for document in manifests]
     try:
-        for document, path in zip(made, paths, strict=True):
+        for document, path in zip(manifests, paths, strict=True):
             api.request("DELETE", path)
-            _wait(lambda path=path: api.request("GET", path)[0] == 404)
+            _wait_until(lambda path=path: api.request("GET", path)[0] == 404)
             api.apply(namespace, document)
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         path = f"{PATHS['ServiceAccount'].format(namespace)}/{name}/token"
         token = api.request("POST", path, request)[1]["status"]["token"]
         server = Api(token)
-        _wait(
-            lambda: server.create(namespace, merged(reference(), {"spec": {"suspend": True}}), dry_run=True)[0] == 422
+        _wait_until(
+            lambda: server.create(namespace, merge(reference(), {"spec": {"suspend": True}}), dry_run=True)[0] == 422
         )
         yield server
     finally:
@@ -627,30 +646,30 @@ def cluster(api):
 
 
 def _readable(template: dict) -> dict:
-    """The template with a parameter for the name of the ConfigMap, and a token for cells."""
-    made = copy.deepcopy(template)
-    made["metadata"]["name"] = "readable"
-    del made["spec"]["automountServiceAccountToken"], made["spec"]["executor"]
-    made["spec"]["templates"][0]["volumes"][-1]["configMap"]["name"] = "{{workflow.parameters.largeProgram}}"
-    return made
+    """Return the template with a parameter for the name of the ConfigMap and a token for cells."""
+    readable = copy.deepcopy(template)
+    readable["metadata"]["name"] = "readable"
+    del readable["spec"]["automountServiceAccountToken"], readable["spec"]["executor"]
+    readable["spec"]["templates"][0]["volumes"][-1]["configMap"]["name"] = "{{workflow.parameters.largeProgram}}"
+    return readable
 
 
 def _pod_of(api: Api, name: str) -> dict:
     path = f"{PATHS['Pod'].format(api.namespace)}/{name}"
-    _wait(lambda: api.request("GET", path)[0] == 200)
+    _wait_until(lambda: api.request("GET", path)[0] == 200)
     return api.request("GET", path)[1]
 
 
-def test_a_template_mounts_the_config_map_of_its_own_run_only(api, cluster):
+def test_template_only_mounts_config_map_of_its_run(api, cluster):
     mounted, tokens = {}, {}
-    for template, by in (("readable", api), (template_manifests.CELL, cluster)):
-        status, created = by.create(api.namespace, reference(template, largeProgram="private", program="H4s"))
+    for template, client in (("readable", api), (template_manifests.CELL, cluster)):
+        status, created = client.create(api.namespace, reference(template, largeProgram="private", program="H4s"))
         assert status == 201, created
         name = created["metadata"]["name"]
         pod = _pod_of(api, name)
-        mounted[template] = [one["configMap"]["name"] for one in pod["spec"]["volumes"] if "configMap" in one]
-        (main,) = (one for one in pod["spec"]["containers"] if one["name"] == "main")
-        tokens[template] = [one for one in main["volumeMounts"] if one["mountPath"].endswith("/serviceaccount")]
+        mounted[template] = [volume["configMap"]["name"] for volume in pod["spec"]["volumes"] if "configMap" in volume]
+        (main,) = (container for container in pod["spec"]["containers"] if container["name"] == "main")
+        tokens[template] = [mount for mount in main["volumeMounts"] if mount["mountPath"].endswith("/serviceaccount")]
         api.request("DELETE", f"{PATHS['Workflow'].format(api.namespace)}/{name}")
     assert mounted == {"readable": ["private"], template_manifests.CELL: [template_manifests.NO_PROGRAM]}
     assert tokens["readable"]
@@ -662,11 +681,11 @@ import os, pathlib
 pathlib.Path("file").write_text("x")
 print(os.listdir(), os.path.exists("/var/run/secrets/kubernetes.io/serviceaccount/token"))
 """
-"""It prints what its working folder holds, and whether it has a token."""
+"""Prints the files in the working folder, and whether there is a service account token."""
 LARGE = f"numbers = {[i * 7919 % 1_000_003 for i in range(30_000)]}\nprint(len(numbers))"
 
 
-def test_cells_run_and_stop_by_the_template(cluster, home, tmp_path):
+def test_cells_from_template_run_and_stop(cluster, home, tmp_path):
     settings = Settings(kubeconfig=cluster.kubeconfig(tmp_path), template=template_manifests.CELL)
     _run_and_stop(settings)
     run = _begin(LARGE, settings)
@@ -674,25 +693,25 @@ def test_cells_run_and_stop_by_the_template(cluster, home, tmp_path):
 
 
 @pytest.mark.skipif("UV_ARGO_TEST_SERVER" not in os.environ, reason="needs an Argo Server: set UV_ARGO_TEST_SERVER")
-def test_cells_run_and_stop_through_an_argo_server(cluster, home, monkeypatch):
+def test_cells_run_and_stop_through_argo_server(cluster, home, monkeypatch):
     monkeypatch.setenv("ARGO_TOKEN", cluster.token)
     monkeypatch.setenv("ARGO_INSECURE_SKIP_VERIFY", "true")
     server = os.environ["UV_ARGO_TEST_SERVER"]
     settings = Settings(server=server, namespace=cluster.namespace, template=template_manifests.CELL)
     name = _run_and_stop(settings)
-    # The server notes who stopped it, as the policy allows.
+    # The server adds a label for the action, which the policy allows.
     _, workflow = cluster.request("GET", f"{PATHS['Workflow'].format(cluster.namespace)}/{name}")
     assert workflow["metadata"]["labels"][ARGO_LABEL.format("action")] == "Stop"
 
 
-@pytest.mark.skipif("UV_ARGO_TEST_ARGO" not in os.environ, reason="needs Argo's command: set UV_ARGO_TEST_ARGO")
-def test_argos_own_command_submits_and_shows_the_log(cluster, tmp_path):
+@pytest.mark.skipif("UV_ARGO_TEST_ARGO" not in os.environ, reason="needs the argo command: set UV_ARGO_TEST_ARGO")
+def test_argo_command_submits_template_and_shows_log(cluster, tmp_path):
     command = [os.environ["UV_ARGO_TEST_ARGO"], "--kubeconfig", cluster.kubeconfig(tmp_path), "-n", cluster.namespace]
     command += ["submit", "--from", f"workflowtemplate/{template_manifests.PROCESSOR}", "--log"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [*command, "-p", "pythonCode=print(6 * 7)"], capture_output=True, text=True, check=False, timeout=120
     )
-    assert "42" in done.stdout, done.stderr
+    assert "42" in completed.stdout, completed.stderr
 
 
 def _begin(cell: str, settings: Settings) -> Run:
@@ -701,11 +720,11 @@ def _begin(cell: str, settings: Settings) -> Run:
 
 
 def _run_and_stop(settings: Settings) -> str:
-    """Run a cell, and stop another; the name of its workflow."""
+    """Run a cell, stop another one, and return the name of its workflow."""
     run = _begin(CELL, settings)
     assert (run.wait(120).outcome, run.logs()) == ("Succeeded", "['file'] False\n")
     run = _begin("import time\nprint('on', flush=True)\ntime.sleep(300)", settings)
-    _wait(lambda: "on" in run.logs(), 120)
+    _wait_until(lambda: "on" in run.logs(), 120)
     run.stop()
     assert run.wait(120).outcome == "Stopped"
     return run.name

@@ -1,4 +1,4 @@
-"""A package policy as users meet it: every way to an install passes it, and nothing is installed before."""
+"""The package policy: all commands that install packages check it before they install anything."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ RECORDS = {
         "affected": [{"package": {"name": "evil", "ecosystem": "PyPI"}, "versions": ["1.0"]}],
     },
 }  # fmt: skip
-"""What the OSV server of these tests knows."""
+"""The advisories of the OSV server in these tests."""
 
 
 @pytest.fixture(scope="module")
 def osv_server():
-    """An OSV server: its address, and the requests for it."""
+    """An OSV server: its address and the requests it receives."""
     requests = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,15 +80,15 @@ def osv_server():
         def result(self, query):
             packages = {query["package"]["name"]: query["version"]}
             ids = [id_ for id_, record in RECORDS.items() if list(advisories.find(record, packages))]
-            # One record a page, as a large answer comes.
+            # One record per page, like a long response.
             page = int(query.get("page_token", 0))
-            more = {"next_page_token": str(page + 1)} if page + 1 < len(ids) else {}
-            return {"vulns": [{"id": ids[page]}], **more} if ids else {}
+            next_page = {"next_page_token": str(page + 1)} if page + 1 < len(ids) else {}
+            return {"vulns": [{"id": ids[page]}], **next_page} if ids else {}
 
-        def respond(self, answer):
+        def respond(self, body):
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+            self.wfile.write(json.dumps(body).encode())
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -101,7 +101,7 @@ def osv_server():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, home, index):
-    """An empty folder with the index configured, on a machine without a policy."""
+    """A working folder with the index configured, on a machine without a policy."""
     monkeypatch.setattr(files, "SYSTEM", tmp_path / "etc" / "policy.toml")
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
     monkeypatch.chdir(tmp_path)
@@ -113,9 +113,9 @@ def downloads(index):
     return [path for path in index.requests if path.startswith("/files/") and not path.endswith(".metadata")]
 
 
-def runs(argo, *words):
-    """Whether `gamma` is imported, whatever uv prints of its install."""
-    status, text = argo("run", *words)
+def imports_gamma(uv_argo, *arguments):
+    """Run with these arguments; whether the script imported `gamma`, regardless of uv's output."""
+    status, text = uv_argo("run", *arguments)
     return status == 0 and text.startswith("3\n")
 
 
@@ -124,10 +124,10 @@ def write(path, text):
     path.write_text(text)
 
 
-def test_a_blocked_dependency_is_refused_with_its_path_before_anything_is_installed(argo, folder, index):
+def test_blocked_dependency_is_refused_before_install(uv_argo, folder, index):
     write(folder / "uv-argo-policy.toml", f"{BLOCKED}[install]\nmax_packages = 2\n")
     index.requests.clear()
-    status, text = argo("run", "s.py", "--deps", "alpha", "gamma")
+    status, text = uv_argo("run", "s.py", "--deps", "alpha", "gamma")
     assert status == 2
     policy = folder / "uv-argo-policy.toml"
     assert text.splitlines() == [
@@ -144,11 +144,11 @@ def test_a_blocked_dependency_is_refused_with_its_path_before_anything_is_instal
         "The command policy shows all rules. Ask your administrator for an exception.",
     ]
     assert downloads(index) == []
-    assert runs(argo, "s.py", "--deps", "gamma")
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("run", "s.py", "--dry-run", "--deps", "alpha"),
         ("run", "s.py", "-r", "list.txt"),
@@ -159,12 +159,12 @@ def test_a_blocked_dependency_is_refused_with_its_path_before_anything_is_instal
         ("lock", "--deps", "alpha", "--to", "pylock.toml"),
     ],
 )
-def test_every_command_that_installs_or_locks_passes_the_policy(argo, folder, index, words):
+def test_policy_applies_to_commands_that_install_or_lock(uv_argo, folder, index, arguments):
     write(folder / "uv-argo-policy.toml", BLOCKED)
     write(folder / "list.txt", "alpha\n")
     write(folder / "block.py", '# /// script\n# dependencies = ["alpha"]\n# ///\nimport alpha\n')
     index.requests.clear()
-    status, text = argo(*words)
+    status, text = uv_argo(*arguments)
     assert status == 2
     assert "beta 1.5 is blocked: CVE-2024-1" in text
     assert downloads(index) == []
@@ -172,30 +172,30 @@ def test_every_command_that_installs_or_locks_passes_the_policy(argo, folder, in
     assert not (folder / "pylock.toml").exists()
 
 
-def test_a_run_of_the_history_is_exported_under_the_policy_of_today(argo, folder):
-    assert argo("run", "s.py", "--deps", "alpha", "gamma")[0] == 0
+def test_export_of_earlier_run_applies_current_policy(uv_argo, folder):
+    assert uv_argo("run", "s.py", "--deps", "alpha", "gamma")[0] == 0
     write(folder / "uv-argo-policy.toml", BLOCKED)
-    for words in (("export",), ("export", "--to", "cell.yaml", "-b", "argo")):
-        status, text = argo(*words)
+    for arguments in (("export",), ("export", "--to", "cell.yaml", "-b", "argo")):
+        status, text = uv_argo(*arguments)
         assert status == 2
         assert "beta 1.5 is blocked" in text
 
 
-def test_no_source_allows_what_another_one_forbids(argo, folder, monkeypatch):
+def test_strictest_policy_wins(uv_argo, folder, monkeypatch):
     write(folder / "etc" / "policy.toml", '[packages]\nallowed = ["gamma"]\n')
     write(folder / "mine.toml", '[packages]\nallowed = ["*"]\n[install]\nmax_packages = 1\n')
     monkeypatch.setenv("UV_ARGO_POLICY", "mine.toml")
-    status, text = argo("run", "s.py", "--deps", "alpha")
+    status, text = uv_argo("run", "s.py", "--deps", "alpha")
     assert status == 2
     assert text.count("is not an allowed package") == 2
     assert f"[packages.allowed, {folder / 'etc' / 'policy.toml'}]" in text
     assert f"[install.max_packages, {folder / 'mine.toml'}]" in text
-    assert runs(argo, "s.py", "--deps", "gamma")
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
 
 
-def test_a_policy_that_cannot_be_read_stops_every_run(argo, folder, monkeypatch):
+def test_unreadable_policy_refuses_all_runs(uv_argo, folder, monkeypatch):
     write(folder / "uv-argo-policy.toml", "[packages]\nalowed = []\n")
-    status, text = argo("run", "s.py")
+    status, text = uv_argo("run", "s.py")
     assert (status, text.splitlines()[0]) == (
         2,
         (
@@ -204,61 +204,61 @@ def test_a_policy_that_cannot_be_read_stops_every_run(argo, folder, monkeypatch)
         ),
     )
     (folder / "uv-argo-policy.toml").write_bytes(b"\xff")
-    assert "is not UTF-8 text" in argo("run", "s.py")[1]
+    assert "is not UTF-8 text" in uv_argo("run", "s.py")[1]
     (folder / "uv-argo-policy.toml").unlink()
     (folder / "uv-argo-policy.toml").mkdir()
-    assert "cannot read the package policy" in argo("run", "s.py")[1]
+    assert "cannot read the package policy" in uv_argo("run", "s.py")[1]
     (folder / "uv-argo-policy.toml").rmdir()
     monkeypatch.setenv("UV_ARGO_POLICY", "missing.toml")
-    assert "does not exist" in argo("run", "s.py")[1]
+    assert "does not exist" in uv_argo("run", "s.py")[1]
 
 
-def test_an_address_that_is_not_allowed_is_never_asked(argo, folder, index, monkeypatch):
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")  # of an index that does not exist
+def test_untrusted_index_is_not_contacted(uv_argo, folder, index, monkeypatch):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")  # for index.example.com, which does not exist
     write(folder / "uv-argo-policy.toml", '[indexes]\ntrusted = ["https://index.example.com/simple"]\n')
     index.requests.clear()
-    for words in (("--deps", "gamma"), ("--deps", "gamma @ https://files.example.com/gamma-1.0-py3-none-any.whl")):
-        status, text = argo("run", "s.py", *words)
+    for arguments in (("--deps", "gamma"), ("--deps", "gamma @ https://files.example.com/gamma-1.0-py3-none-any.whl")):
+        status, text = uv_argo("run", "s.py", *arguments)
         assert (status, index.requests) == (2, [])
         assert f"{index.url} is not a trusted index. Use --set index_url=https://index.example.com/simple." in text
     monkeypatch.setenv("UV_ARGO_INDEX_URL", "https://index.example.com/simple")
     for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX"):
         monkeypatch.setenv(name, index.url)
-        assert argo("run", "s.py", "--deps", "gamma")[0] == 2
+        assert uv_argo("run", "s.py", "--deps", "gamma")[0] == 2
         monkeypatch.delenv(name)
     assert index.requests == []
 
 
-def test_a_cell_without_packages_uses_no_index(argo, folder):
+def test_run_without_packages_needs_no_trusted_index(uv_argo, folder):
     write(folder / "uv-argo-policy.toml", "[indexes]\ntrusted = []\n")
     write(folder / "plain.py", "print(1)\n")
-    assert argo("run", "plain.py") == (0, "1\n")
+    assert uv_argo("run", "plain.py") == (0, "1\n")
 
 
-def test_a_limit_of_the_policy_is_that_of_the_run(argo, folder):
+def test_max_time_of_policy_limits_run_timeout(uv_argo, folder):
     write(folder / "uv-argo-policy.toml", '[run]\nmax_time = "1h"\n')
-    assert '"run_timeout": 3600.0' in argo("run", "s.py", "--dry-run")[1]
-    status, text = argo("run", "s.py", "--timeout", "2h")
+    assert '"run_timeout": 3600.0' in uv_argo("run", "s.py", "--dry-run")[1]
+    status, text = uv_argo("run", "s.py", "--timeout", "2h")
     assert (status, text.splitlines()[1].partition(" [")[0]) == (
         2,
         "- run_timeout is 2 hours, but the limit is 1 hour. Add --set run_timeout=3600s.",
     )
 
 
-def test_policy_shows_the_rules_and_where_each_comes_from(argo, folder):
-    assert argo("policy") == (0, "No package policy: all packages are allowed.\n")
+def test_policy_show_lists_rules_with_origin(uv_argo, folder):
+    assert uv_argo("policy") == (0, "No package policy: all packages are allowed.\n")
     write(folder / "uv-argo-policy.toml", BLOCKED)
-    status, text = argo("policy", "show")
+    status, text = uv_argo("policy", "show")
     assert status == 0
     assert "packages.blocked" in text
     assert "beta<1.9 (CVE-2024-1)" in text
-    shown = json.loads(argo("policy", "--json")[1])
-    assert shown[0] == {
+    rules = json.loads(uv_argo("policy", "--json")[1])
+    assert rules[0] == {
         "rule": "packages.blocked", "value": "beta<1.9 (CVE-2024-1)", "origin": str(folder / "uv-argo-policy.toml"),
     }  # fmt: skip
 
 
-def test_policy_check_reads_notebooks_scripts_and_requirements(argo, folder):
+def test_policy_check_reads_notebooks_scripts_and_requirements(uv_argo, folder):
     write(folder / "uv-argo-policy.toml", BLOCKED)
     sources_of_cells = ["%%argo -d alpha\nx", ["%%argo -d $names\n", "x"], "1 + 1", "%%argo --dep gamma\nx"]
     cells = [{"cell_type": "code", "source": source, "outputs": []} for source in sources_of_cells]
@@ -266,7 +266,7 @@ def test_policy_check_reads_notebooks_scripts_and_requirements(argo, folder):
     write(folder / "empty.ipynb", '{"cells": []}')
     write(folder / "list.txt", "gamma\n")
     names = ("my study.ipynb", "empty.ipynb", "s.py", "list.txt")
-    status, text = argo("policy", "check", *names, "--json")
+    status, text = uv_argo("policy", "check", *names, "--json")
     assert status == 1
     results = json.loads(text)
     assert [(result["file"], result["cell"], result["verdict"]) for result in results] == [
@@ -279,28 +279,28 @@ def test_policy_check_reads_notebooks_scripts_and_requirements(argo, folder):
     ]
     (violation,) = results[0]["violations"]
     assert (violation["rule"], violation["path"]) == ("packages.blocked", ["alpha", "beta"])
-    status, text = argo("policy", "check", *names)
+    status, text = uv_argo("policy", "check", *names)
     assert status == 1
     assert "beta 1.5 is blocked: CVE-2024-1 (required by alpha)" in text
-    assert argo("policy", "check", "list.txt")[0] == 0
+    assert uv_argo("policy", "check", "list.txt")[0] == 0
 
 
-def test_policy_explain_shows_why_and_the_path(argo, folder):
+def test_policy_explain_shows_rule_and_dependency_path(uv_argo, folder):
     write(folder / "uv-argo-policy.toml", BLOCKED)
-    status, text = argo("policy", "explain", "Beta", "--deps", "alpha")
+    status, text = uv_argo("policy", "explain", "Beta", "--deps", "alpha")
     assert (status, text.splitlines()[:2]) == (0, ["beta 1.5 is not allowed.", "Required by alpha."])
     assert "packages.blocked" in text
-    assert argo("policy", "explain", "gamma") == (0, "gamma 1.0 is allowed.\n")
-    status, text = argo("policy", "explain", "beta", "--json")
+    assert uv_argo("policy", "explain", "gamma") == (0, "gamma 1.0 is allowed.\n")
+    status, text = uv_argo("policy", "explain", "beta", "--json")
     assert json.loads(text) | {"violations": []} == {
         "file": "beta", "cell": 0, "verdict": "not allowed", "problem": "", "violations": [], "version": "1.5",
         "path": ["beta"],
     }  # fmt: skip
-    assert "is not installed by these requirements" in argo("policy", "explain", "beta", "--deps", "gamma")[1]
+    assert "is not installed by these requirements" in uv_argo("policy", "explain", "beta", "--deps", "gamma")[1]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("chek",), "unknown action chek; did you mean check?"),
         (("check",), "policy check needs a file"),
@@ -308,21 +308,21 @@ def test_policy_explain_shows_why_and_the_path(argo, folder):
         (("check", "missing.ipynb"), "cannot read missing.ipynb"),
     ],
 )
-def test_an_invalid_line_says_what_is_missing(argo, words, message):
-    status, text = argo("policy", *words)
+def test_invalid_policy_command_is_reported(uv_argo, arguments, message):
+    status, text = uv_argo("policy", *arguments)
     assert status == 2
     assert message in text
 
 
-def test_without_a_policy_none_of_its_code_is_imported(folder):
+def test_policy_modules_are_not_imported_without_policy(folder):
     program = (
         "import sys; from uv_argo_magic.cli import main; main(sys.argv[1:]); "
         "print(*(name for name in sorted(sys.modules) if '.policy.' in name))"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, "run", "s.py", "--deps", "gamma"], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "3\nuv_argo_magic.policy.files uv_argo_magic.policy.sources\n"
+    assert completed.stdout == "3\nuv_argo_magic.policy.files uv_argo_magic.policy.sources\n"
 
 
 @pytest.fixture
@@ -335,9 +335,9 @@ def cluster(folder, monkeypatch):
         base.load.cache_clear()
 
 
-def test_the_policy_of_the_namespace_holds_for_its_runs(argo, folder, cluster):
+def test_policy_of_namespace_applies_to_its_runs(uv_argo, folder, cluster):
     cluster.config_maps["uv-argo-policy"] = {"data": {"policy.toml": BLOCKED}}
-    status, text = argo("run", "s.py", "-b", "argo", "--deps", "alpha")
+    status, text = uv_argo("run", "s.py", "-b", "argo", "--deps", "alpha")
     assert status == 2
     assert "beta 1.5 is blocked: CVE-2024-1 (required by alpha)" in text
     assert "[packages.blocked, ConfigMap uv-argo-policy of " in text
@@ -345,35 +345,35 @@ def test_the_policy_of_the_namespace_holds_for_its_runs(argo, folder, cluster):
     assert [call[:2] for call in cluster.calls if "configmaps" in call[1]] == [
         ("GET", "/api/v1/namespaces/nb/configmaps/uv-argo-policy")
     ]
-    assert runs(argo, "s.py", "--deps", "gamma")
-    assert "ConfigMap uv-argo-policy of " in argo("policy", "-b", "argo")[1]
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
+    assert "ConfigMap uv-argo-policy of " in uv_argo("policy", "-b", "argo")[1]
 
 
-def test_a_policy_that_a_user_may_not_read_is_reported(argo, cluster):
-    what = 'resource "configmaps" in API group "" in the namespace "nb"'
-    cluster.fail("configmaps/uv-argo-policy", 403, f'configmaps is forbidden: User "me" cannot get {what}')
-    status, text = argo("policy", "-b", "argo")
+def test_forbidden_policy_of_namespace_is_reported(uv_argo, cluster):
+    resource = 'resource "configmaps" in API group "" in the namespace "nb"'
+    cluster.fail("configmaps/uv-argo-policy", 403, f'configmaps is forbidden: User "me" cannot get {resource}')
+    status, text = uv_argo("policy", "-b", "argo")
     assert status == 0
     assert "Not read: ConfigMap uv-argo-policy of test, namespace nb: you cannot get" in text
 
 
-def test_the_example_for_administrators_is_a_policy():
+def test_example_policy_is_valid():
     (config_map,) = yaml.safe_load_all((ROOT / "deploy" / "examples" / "policy.yaml").read_text())
     assert reader.read(config_map["data"]["policy.toml"], "example").of("install.max_packages")
 
 
-def audit_of(folder):
+def read_audit_log(folder):
     lines = (folder / "home" / "data" / "audit.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
-def test_each_decision_is_one_line_of_the_audit_log(argo, folder):
+def test_audit_log_has_one_line_per_decision(uv_argo, folder):
     log = folder / "shared" / "audit.jsonl"
     write(folder / "uv-argo-policy.toml", f'{BLOCKED}[audit]\nfiles = ["{log}"]\n')
-    assert argo("run", "s.py", "--deps", "alpha")[0] == 2
-    assert argo("run", "s.py", "--deps", "gamma", "--dry-run")[0] == 0
-    assert runs(argo, "s.py", "--deps", "gamma")
-    refused, allowed = audit_of(folder)
+    assert uv_argo("run", "s.py", "--deps", "alpha")[0] == 2
+    assert uv_argo("run", "s.py", "--deps", "gamma", "--dry-run")[0] == 0
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
+    refused, allowed = read_audit_log(folder)
     assert log.read_text() == (folder / "home" / "data" / "audit.jsonl").read_text()
     assert (refused["decision"], refused["purpose"], refused["packages"]) == (
         "refused",
@@ -388,61 +388,61 @@ def test_each_decision_is_one_line_of_the_audit_log(argo, folder):
     assert "import gamma" not in log.read_text()
 
 
-def test_a_run_that_cannot_be_recorded_is_refused(argo, folder):
+def test_unwritable_audit_log_refuses_run(uv_argo, folder):
     write(folder / "uv-argo-policy.toml", f'[audit]\nfiles = ["{folder}"]\n')
-    status, text = argo("run", "s.py", "--deps", "gamma")
+    status, text = uv_argo("run", "s.py", "--deps", "gamma")
     assert status == 2
     assert f"cannot write the audit log {folder}" in text
 
 
-def test_a_long_audit_log_begins_again(argo, folder, monkeypatch):
+def test_audit_log_is_rotated(uv_argo, folder, monkeypatch):
     write(folder / "uv-argo-policy.toml", "")
     write(folder / "plain.py", "")
     monkeypatch.setattr(audit, "LARGEST", 10)
     for _ in range(3):
-        assert argo("run", "plain.py")[0] == 0
-    assert len(audit_of(folder)) == 1
+        assert uv_argo("run", "plain.py")[0] == 0
+    assert len(read_audit_log(folder)) == 1
     assert (folder / "home" / "data" / "audit.1.jsonl").exists()
 
 
-def test_runs_with_packages_are_counted(argo, folder):
+def test_per_hour_limits_runs_with_packages(uv_argo, folder):
     write(folder / "uv-argo-policy.toml", "[install]\nper_hour = 2\n")
     write(folder / "plain.py", "")
-    assert argo("run", "plain.py")[0] == 0
+    assert uv_argo("run", "plain.py")[0] == 0
     for _ in range(2):
-        assert runs(argo, "s.py", "--deps", "gamma")
-    status, text = argo("run", "s.py", "--deps", "gamma")
+        assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
+    status, text = uv_argo("run", "s.py", "--deps", "gamma")
     assert status == 2
     assert "2 runs with packages started on this machine in the last hour, but the limit is 2" in text
-    assert argo("run", "plain.py")[0] == 0
+    assert uv_argo("run", "plain.py")[0] == 0
     log = folder / "home" / "data" / "audit.jsonl"
     log.write_text("not JSON\n[]\n" + log.read_text().replace('"time": "2', '"time": "1'))
-    assert runs(argo, "s.py", "--deps", "gamma")
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
 
 
-def test_a_workflow_has_the_decision(argo, folder):
+def test_exported_workflow_has_policy_annotation(uv_argo, folder):
     write(folder / "plain.py", "print(1)\n")
-    assert "uv-argo-magic/policy" not in argo("run", "plain.py", "-b", "argo", "--dry-run")[1]
-    assert argo("run", "plain.py")[0] == 0
+    assert "uv-argo-magic/policy" not in uv_argo("run", "plain.py", "-b", "argo", "--dry-run")[1]
+    assert uv_argo("run", "plain.py")[0] == 0
     write(folder / "uv-argo-policy.toml", "")
-    assert argo("export", "--to", "cell.yaml", "-b", "argo")[0] == 0
+    assert uv_argo("export", "--to", "cell.yaml", "-b", "argo")[0] == 0
     (workflow,) = yaml.safe_load_all((folder / "cell.yaml").read_text())
-    note = json.loads(workflow["metadata"]["annotations"]["uv-argo-magic/policy"])
-    assert (note["decision"], note["policies"]) == ("allowed", [str(folder / "uv-argo-policy.toml")])
-    assert set(note) == {"user", "lock", "decision", "policies"}
+    annotation = json.loads(workflow["metadata"]["annotations"]["uv-argo-magic/policy"])
+    assert (annotation["decision"], annotation["policies"]) == ("allowed", [str(folder / "uv-argo-policy.toml")])
+    assert set(annotation) == {"user", "lock", "decision", "policies"}
 
 
-def test_a_look_alike_is_a_warning_once_and_an_error_by_policy(argo, folder, index):
+def test_look_alike_warns_once_or_is_refused_by_policy(uv_argo, folder, index):
     index.add("requets", "1.0")
-    doubt = "requets is not requests: the names differ by one character. Check that you mean it."
-    assert doubt in argo("run", "s.py", "--deps", "requets", "gamma")[1]
-    assert doubt not in argo("run", "s.py", "--deps", "requets", "gamma")[1]
-    assert doubt not in argo("run", "s.py", "--deps", "requets")[1]
+    warning = "requets is not requests: the names differ by one character. Check that you mean it."
+    assert warning in uv_argo("run", "s.py", "--deps", "requets", "gamma")[1]
+    assert warning not in uv_argo("run", "s.py", "--deps", "requets", "gamma")[1]
+    assert warning not in uv_argo("run", "s.py", "--deps", "requets")[1]
     index.add("nunpy", "1.0", uploaded=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    for words in (("nunpy", "gamma"), ("nunpy",)):
-        assert "nunpy is not numpy" in argo("run", "s.py", "--deps", *words)[1]
+    for packages in (("nunpy", "gamma"), ("nunpy",)):
+        assert "nunpy is not numpy" in uv_argo("run", "s.py", "--deps", *packages)[1]
     write(folder / "uv-argo-policy.toml", '[packages]\nlook_alikes = ["nunpy"]\n')
-    status, text = argo("run", "s.py", "--deps", "requets", "nunpy")
+    status, text = uv_argo("run", "s.py", "--deps", "requets", "nunpy")
     assert status == 2
     assert text.count("looks like") == 1
 
@@ -450,23 +450,23 @@ def test_a_look_alike_is_a_warning_once_and_an_error_by_policy(argo, folder, ind
 VULNERABLE = "beta 1.5 has a known vulnerability, GHSA-1: Bad things (required by alpha). Use beta>=1.9."
 
 
-def test_vulnerabilities_are_looked_up_at_a_server_once_a_day(argo, folder, index, osv_server):
+def test_vulnerabilities_are_queried_once_a_day(uv_argo, folder, index, osv_server):
     address, requests = osv_server
     index.add("evil", "1.0")
     write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{address}"\n')
     for _ in range(2):
-        status, text = argo("run", "s.py", "--deps", "alpha", "evil")
+        status, text = uv_argo("run", "s.py", "--deps", "alpha", "evil")
         assert status == 2
         assert VULNERABLE in text
         assert "evil 1.0 is known malware, MAL-1: <b>Steals</b> keys. Remove evil." in text
         assert text.count("- ") == 2
     assert [query["package"]["name"] for query in requests[0]["queries"]] == ["alpha", "beta", "evil"]
-    assert len([asked for asked in requests if isinstance(asked, dict)]) == 2  # two pages
-    assert runs(argo, "s.py", "--deps", "gamma")
+    assert len([request for request in requests if isinstance(request, dict)]) == 2  # two pages
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_vulnerabilities_are_looked_up_in_an_offline_copy(argo, folder, kind):
+def test_vulnerabilities_are_read_from_offline_copy(uv_argo, folder, kind):
     path = folder / "osv"
     if kind == "folder":
         for id_, record in RECORDS.items():
@@ -476,25 +476,25 @@ def test_vulnerabilities_are_looked_up_in_an_offline_copy(argo, folder, kind):
             for id_, record in RECORDS.items():
                 archive.writestr(f"{id_}.json", json.dumps(record))
     write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{path}"\n')
-    status, text = argo("run", "s.py", "--deps", "alpha")
+    status, text = uv_argo("run", "s.py", "--deps", "alpha")
     assert status == 2
     assert VULNERABLE in text
-    assert runs(argo, "s.py", "--deps", "gamma")
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
     accepted = f'{{source = "{path}", ignore = ["PYSEC-1"]}}'
     write(folder / "uv-argo-policy.toml", f"[packages]\nvulnerabilities = {accepted}\n")
-    assert argo("run", "s.py", "--dry-run", "--deps", "alpha")[0] == 0
+    assert uv_argo("run", "s.py", "--dry-run", "--deps", "alpha")[0] == 0
 
 
 @pytest.mark.parametrize("source", ["http://127.0.0.1:9", "missing.zip", "empty"])
-def test_without_an_answer_nothing_is_installed(argo, folder, source):
+def test_failed_vulnerability_lookup_refuses_run(uv_argo, folder, source):
     (folder / "empty").mkdir()
     write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{source}"\n')
-    status, text = argo("run", "s.py", "--deps", "gamma")
+    status, text = uv_argo("run", "s.py", "--deps", "gamma")
     assert status == 2
     assert "Known vulnerabilities could not be looked up: " in text
 
 
-def test_a_sealed_value_is_not_opened_where_the_policy_forbids_it(folder):
+def test_policy_can_forbid_opening_sealed_values(folder):
     run = uv_argo_magic.run("class Model: pass\nmodel, plain = Model(), [1]", pull="model plain")
     model = run.values["model"]
     write(folder / "uv-argo-policy.toml", "[values]\nopen_sealed = false\n")
@@ -503,7 +503,7 @@ def test_a_sealed_value_is_not_opened_where_the_policy_forbids_it(folder):
     assert run.values["plain"] == [1]
 
 
-def test_a_run_from_python_passes_the_policy(folder):
+def test_policy_applies_to_python_api(folder):
     write(folder / "uv-argo-policy.toml", BLOCKED)
     with pytest.raises(PolicyError, match=r"beta 1\.5 is blocked") as caught:
         uv_argo_magic.run("1", deps="alpha")
@@ -511,54 +511,54 @@ def test_a_run_from_python_passes_the_policy(folder):
     assert (violation.rule, violation.path) == ("packages.blocked", ("alpha", "beta"))
 
 
-def test_young_files_are_refused_also_where_a_lock_does_not_have_their_age(argo, folder, index):
+def test_min_age_applies_to_locks_without_upload_times(uv_argo, folder, index):
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     index.add("young", "0.9")
     index.add("young", "1.0", uploaded=now)
     write(folder / "uv-argo-policy.toml", '[packages]\nmin_age = "7 days"\n')
-    assert runs(argo, "s.py", "--deps", "gamma")
-    status, text = argo("run", "s.py", "--deps", "young")
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
+    status, text = uv_argo("run", "s.py", "--deps", "young")
     assert status == 2
     assert f"young 1.0 was uploaded less than 7 days ago ({now[:10]}). Add --set exclude_newer=" in text
-    assert "young==0.9" in argo("run", "s.py", "--deps", "young", "--set", "exclude_newer=7 days", "--dry-run")[1]
+    assert "young==0.9" in uv_argo("run", "s.py", "--deps", "young", "--set", "exclude_newer=7 days", "--dry-run")[1]
     for file in (folder / "home" / "data" / "locks").glob("*/*.json"):
         file.write_text(re.sub(r'"(uploaded|size)": [^\n]+\n', "", file.read_text()))
-    assert runs(argo, "s.py", "--deps", "gamma")
-    assert "young 1.0 was uploaded less than 7 days ago" in argo("run", "s.py", "--deps", "young")[1]
+    assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
+    assert "young 1.0 was uploaded less than 7 days ago" in uv_argo("run", "s.py", "--deps", "young")[1]
 
 
-def test_the_images_of_a_cluster_are_limited(argo, folder, cluster, monkeypatch):
+def test_policy_limits_images_and_semaphores(uv_argo, folder, cluster, monkeypatch):
     write(folder / "plain.py", "print(1)\n")
     write(
         folder / "uv-argo-policy.toml",
         '[cluster]\nimages = ["registry.example.com/*"]\nsemaphores = ["limits/cells"]\n',
     )
-    words = ("run", "plain.py", "-b", "argo", "--dry-run")
-    status, text = argo(*words)
+    arguments = ("run", "plain.py", "-b", "argo", "--dry-run")
+    status, text = uv_argo(*arguments)
     assert status == 2
     assert "The image none is not allowed. Use one of: registry.example.com/*." in text
     assert "The semaphore (none) is not allowed. Use one of: limits/cells." in text
     monkeypatch.setenv("UV_ARGO_IMAGES", f"{HERE}=registry.example.com/python:1")
-    assert argo(*words, "--set", "semaphore=limits/cells")[0] == 0
-    status, text = argo(*words, "--set", "semaphore=limits/cells", "--set", "patch=patch.yaml")
+    assert uv_argo(*arguments, "--set", "semaphore=limits/cells")[0] == 0
+    status, text = uv_argo(*arguments, "--set", "semaphore=limits/cells", "--set", "patch=patch.yaml")
     assert status == 2
     assert "The setting patch could change the image" in text
-    assert argo("run", "plain.py") == (0, "1\n")
+    assert uv_argo("run", "plain.py") == (0, "1\n")
 
 
-def test_a_file_is_checked_by_the_policy_of_its_folder(argo, folder):
+def test_policy_check_uses_policy_of_the_files_folder(uv_argo, folder):
     write(folder / "project" / "uv-argo-policy.toml", BLOCKED)
     write(folder / "project" / "list.txt", "alpha\n")
     write(folder / "list.txt", "alpha\n")
-    assert argo("policy", "check", "list.txt")[0] == 0
-    assert argo("policy", "check", "project/list.txt")[0] == 1
+    assert uv_argo("policy", "check", "list.txt")[0] == 0
+    assert uv_argo("policy", "check", "project/list.txt")[0] == 1
 
 
-def test_doctor_reports_what_the_policy_does_not_allow(argo, folder, index):
+def test_doctor_reports_package_refused_by_policy(uv_argo, folder, index):
     index.add("six", "1.0", files={"six.py": "__version__ = '1.0'"})
     write(folder / "uv-argo-policy.toml", '[packages]\nallowed = ["gamma"]\n')
-    status, text = argo("doctor", "-b", "local")
+    status, text = uv_argo("doctor", "-b", "local")
     assert status == 1
     assert "six 1.0 is not an allowed package." in text
     (folder / "uv-argo-policy.toml").unlink()
-    assert argo("doctor", "-b", "local")[0] == 0
+    assert uv_argo("doctor", "-b", "local")[0] == 0

@@ -1,4 +1,4 @@
-"""requirements_files.py beside the real uv: it reads a file as uv does, and what is locked stays as it is."""
+"""requirements_files.py compared with the real uv: reading requirements files and lock files."""
 
 from __future__ import annotations
 
@@ -64,21 +64,21 @@ def uv(index, tmp_path):
 
 
 @pytest.fixture
-def ask(index, tmp_path):
-    def asking(asked):
+def resolve(index, tmp_path):
+    def resolve(requested):
         resolver = Resolver(
             interpreter=interpreters.find(),
-            settings=Settings(constraints=asked.constraints, overrides=asked.overrides),
+            settings=Settings(constraints=requested.constraints, overrides=requested.overrides),
             environ=os.environ | {"UV_CACHE_DIR": str(tmp_path / "cache"), "UV_DEFAULT_INDEX": index.url},
         )
-        lock = resolver.lock(asked.requirements)
+        lock = resolver.lock(requested.requirements)
         return [f"{package.name}=={package.version}" for package in lock.packages]
 
-    return asking
+    return resolve
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"),
+    ("suffix", "expected"),
     [
         ("", ["alpha==1.0", "beta==1.0"]),
         ("[plot]", ["alpha==1.0", "beta==1.0", "gamma==1.0"]),
@@ -87,48 +87,48 @@ def ask(index, tmp_path):
         ("[plot]:dev", ["alpha==1.0", "beta==1.0", "epsilon==1.0", "gamma==1.0"]),
     ],
 )
-def test_a_project_and_its_lock_give_the_same(uv, ask, tmp_path, written, expected):
+def test_project_and_its_lock_resolve_equally(uv, resolve, tmp_path, suffix, expected):
     (tmp_path / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
-    assert ask(requirements_files.read(f"pyproject.toml{written}", tmp_path)) == expected
+    assert resolve(requirements_files.read(f"pyproject.toml{suffix}", tmp_path)) == expected
     uv("lock", "-q")
     before = sorted(path.name for path in tmp_path.iterdir())
-    locked = requirements_files.read(f"uv.lock{written}", tmp_path)
-    assert ask(locked) == expected
+    locked = requirements_files.read(f"uv.lock{suffix}", tmp_path)
+    assert resolve(locked) == expected
     assert locked.requirements.complete
     assert all(item.hashes for item in locked.requirements.items)
     assert locked.requires_python == ((">=3.11", "uv.lock"),)
-    # The project is not touched, and its own file is not needed.
+    # Reading changes no file, and the lock does not need pyproject.toml.
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     (tmp_path / "pyproject.toml").unlink()
-    if written == "":
-        assert ask(requirements_files.read("uv.lock", tmp_path)) == expected
+    if suffix == "":
+        assert resolve(requirements_files.read("uv.lock", tmp_path)) == expected
 
 
-def test_what_a_lock_pins_stays_though_newer_ones_come(uv, ask, index, tmp_path):
+def test_lock_files_keep_pinned_versions(uv, resolve, index, tmp_path):
     (tmp_path / "requirements.in").write_text("alpha\n", encoding="utf-8")
     (tmp_path / "bounds.txt").write_text("beta<2\n", encoding="utf-8")
     uv("pip", "compile", "requirements.in", "-c", "bounds.txt", "-o", "pylock.toml")
     uv("pip", "compile", "requirements.in", "-c", "bounds.txt", "--generate-hashes", "-o", "requirements.txt")
     for name in ("pylock.toml", "requirements.txt"):
-        assert ask(requirements_files.read(name, tmp_path)) == ["alpha==1.0", "beta==1.0"]
+        assert resolve(requirements_files.read(name, tmp_path)) == ["alpha==1.0", "beta==1.0"]
     (tmp_path / "free.txt").write_text("alpha\n", encoding="utf-8")
-    assert ask(requirements_files.read("free.txt", tmp_path)) == ["alpha==1.0", "beta==2.0"]
+    assert resolve(requirements_files.read("free.txt", tmp_path)) == ["alpha==1.0", "beta==2.0"]
     (tmp_path / "bound.txt").write_text("alpha\n-c bounds.txt\n", encoding="utf-8")
-    assert ask(requirements_files.read("bound.txt", tmp_path)) == ["alpha==1.0", "beta==1.0"]
+    assert resolve(requirements_files.read("bound.txt", tmp_path)) == ["alpha==1.0", "beta==1.0"]
 
 
-def test_nothing_is_added_to_a_lock(ask, index, tmp_path):
-    sha256 = index.add("alpha", "1.5", requires=["nobody-has-this"]).sha256
+def test_lock_file_is_complete(resolve, index, tmp_path):
+    sha256 = index.add("alpha", "1.5", requires=["missing"]).sha256
     text = 'lock-version = "1.0"\n[[packages]]\nname = "alpha"\nversion = "1.5"\n'
     text += f'wheels = [{{ name = "alpha-1.5-py3-none-any.whl", hashes = {{ sha256 = "{sha256}" }} }}]\n'
     (tmp_path / "pylock.toml").write_text(text, encoding="utf-8")
-    assert ask(requirements_files.read("pylock.toml", tmp_path)) == ["alpha==1.5"]
+    assert resolve(requirements_files.read("pylock.toml", tmp_path)) == ["alpha==1.5"]
     (tmp_path / "pylock.toml").write_text(text.replace(sha256, "0" * 64), encoding="utf-8")
     with pytest.raises(ResolutionError, match="has one of the hashes"):
-        ask(requirements_files.read("pylock.toml", tmp_path))
+        resolve(requirements_files.read("pylock.toml", tmp_path))
 
 
-def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
+def test_local_packages_of_project_are_left_out_with_note(uv, tmp_path):
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "study"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["own", "gamma"]\n'
         '[tool.uv.workspace]\nmembers = ["own"]\n[tool.uv.sources]\nown = { workspace = true }\n',
@@ -137,15 +137,15 @@ def test_what_lies_in_the_projects_folders_is_left_out_and_said(uv, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "pyproject.toml").write_text(
         '[project]\nname = "own"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["epsilon"]\n'
-        '[build-system]\nrequires = ["nobody-has-this"]\n',
+        '[build-system]\nrequires = ["missing"]\n',
         encoding="utf-8",
     )
     with pytest.raises(SpecError, match=r"own has a custom source in \[tool\.uv\.sources\]"):
         requirements_files.read("pyproject.toml", tmp_path)
     uv("lock", "-q")
-    asked = requirements_files.read("uv.lock", tmp_path)
-    assert asked.requirements.lines == ("epsilon==1.0", "gamma==1.0")
-    assert asked.notes == ("uv.lock: own are local folders of the project, and are left out.",)
+    requested = requirements_files.read("uv.lock", tmp_path)
+    assert requested.requirements.lines == ("epsilon==1.0", "gamma==1.0")
+    assert requested.notes == ("uv.lock: own are local folders of the project, and are left out.",)
 
 
 URL = "alpha @ https://index.example.com/alpha-1.0-py3-none-any.whl"
@@ -174,22 +174,22 @@ archive = {{ url = "https://index.example.com/alpha-1.0-py3-none-any.whl", hashe
         ("", "", {"uv-argo.toml": f'deps = ["{URL}"]'}),
     ],
 )
-def test_a_url_needs_the_settings_leave_wherever_it_comes_from(tmp_path, line, cell, files):
+def test_url_from_any_source_needs_allow_urls(tmp_path, line, cell, files):
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    around = CellContext(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
-    spec, _ = specify(cell, run_options(read_cell(line, {})), around)
+    context = CellContext(names={}, traits={"allow_urls": False}, environ={}, folder=tmp_path, notebook="study.ipynb")
+    spec, _ = specify(cell, run_options(read_cell(line, {})), context)
     with pytest.raises(SpecError, match="alpha is requested by URL, but allow_urls is off"):
         Resolver(interpreter=interpreters.find(), settings=spec.settings).lock(spec.requirements)
 
 
-def test_a_lock_that_uv_cannot_read(tmp_path):
+def test_unreadable_lock_is_reported(tmp_path):
     (tmp_path / "uv.lock").write_text("version = 99\n", encoding="utf-8")
     with pytest.raises(SpecError, match=r"^uv cannot read uv\.lock: error: .*99"):
         requirements_files.read("uv.lock", tmp_path)
 
 
-def test_what_a_file_says_counts_in_a_run_and_in_lock_unless_the_line_says_else(index, tmp_path, monkeypatch, capsys):
+def test_settings_of_file_apply_to_run_and_lock(index, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     text = "# /// script\n# dependencies = ['beta']\n# [tool.uv]\n# resolution = 'lowest'\n# ///\n"
@@ -197,12 +197,12 @@ def test_what_a_file_says_counts_in_a_run_and_in_lock_unless_the_line_says_else(
     (tmp_path / "run.py").write_text("import importlib.metadata as m\nprint(m.version('beta'))\n")
     common = ["-r", "script.py", "--set", f"index_url={index.url}"]
     assert main(["run", "run.py", *common]) == 0
-    shown = capsys.readouterr()
-    assert shown.out == "1.0\n"
-    assert "Settings from the files of its line: resolution = lowest" in shown.err
+    captured = capsys.readouterr()
+    assert captured.out == "1.0\n"
+    assert "Settings from the files of its line: resolution = lowest" in captured.err
     assert main(["run", "run.py", *common, "--set", "resolution=highest"]) == 0
     assert capsys.readouterr().out == "2.0\n"
     assert main(["lock", *common]) == 0
-    shown = capsys.readouterr().out
-    assert "beta     1.0" in shown
-    assert "Settings from the files of its line: resolution = lowest" in shown
+    output = capsys.readouterr().out
+    assert "beta     1.0" in output
+    assert "Settings from the files of its line: resolution = lowest" in output

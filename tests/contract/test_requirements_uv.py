@@ -1,4 +1,4 @@
-"""uv's own parser agrees with every list that we accept: asked of the real uv, without network."""
+"""The real uv parses each requirements list that we accept; without network."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.requirements.parser import merge, parse
 from uv_argo_magic.errors import SpecError
 
-# 0: every marker excludes what it marks; 1: parsed, and not found without network; 2: not parsed.
+# 0: all requirements are excluded by markers; 1: parsed, but not found without network; 2: not parsed.
 PARSED = (0, 1)
-SAID_OF_SYNTAX = ("parse", "is invalid", "does not match")
+SYNTAX_ERRORS = ("parse", "is invalid", "does not match")
 
 
 @pytest.fixture(scope="session")
-def ask(tmp_path_factory):
-    """A function: text of a requirements file -> (exit status, stderr) of uv."""
+def run_uv(tmp_path_factory):
+    """A function that runs uv on the text of a requirements file and returns its exit status and stderr."""
     folder = tmp_path_factory.mktemp("uv")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_", "PYTHON"))}
     file = folder / "requirements.txt"
@@ -33,36 +33,36 @@ def ask(tmp_path_factory):
         command = [find_uv_bin(), "pip", "install", "--dry-run", "--offline", "--no-deps", "--no-config"]
         command += ["--no-build", "--python", sys.executable, "--target", str(folder / "target")]
         command += ["--cache-dir", str(folder / "cache"), "-r", str(file)]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-        return done.returncode, done.stderr
+        completed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        return completed.returncode, completed.stderr
 
     return run
 
 
-def agrees(ask, found):
-    code, stderr = ask(found.text)
-    assert code in PARSED, stderr
-    assert not any(words in stderr for words in SAID_OF_SYNTAX), stderr
+def check_uv_parses(run_uv, requirements):
+    status, stderr = run_uv(requirements.text)
+    assert status in PARSED, stderr
+    assert not any(words in stderr for words in SYNTAX_ERRORS), stderr
 
 
-def test_uv_says_so_when_it_cannot_parse(ask):
-    code, stderr = ask("numpy 2.0\n")
-    assert code == 2
+def test_uv_reports_syntax_errors(run_uv):
+    status, stderr = run_uv("numpy 2.0\n")
+    assert status == 2
     assert "parse" in stderr
 
 
 @pytest.mark.parametrize("text", [text for text, _ in ACCEPTED.values()], ids=ACCEPTED)
-def test_uv_parses_what_we_accept(ask, text):
-    agrees(ask, parse(text))
+def test_uv_parses_accepted_lists(run_uv, text):
+    check_uv_parses(run_uv, parse(text))
 
 
 @pytest.mark.parametrize("text", [text for text, _ in ACCEPTED_IN_FILES.values()], ids=ACCEPTED_IN_FILES)
-def test_uv_parses_what_we_accept_in_files(ask, text):
-    agrees(ask, parse(text, file=True))
+def test_uv_parses_accepted_files(run_uv, text):
+    check_uv_parses(run_uv, parse(text, file=True))
 
 
-def test_uv_parses_all_of_them_together(ask):
-    agrees(ask, merge(*(parse(text) for text, _ in ACCEPTED.values())))
+def test_uv_parses_all_lists_merged(run_uv):
+    check_uv_parses(run_uv, merge(*(parse(text) for text, _ in ACCEPTED.values())))
 
 
 PIECES = st.sampled_from(
@@ -114,14 +114,14 @@ PIECES = st.sampled_from(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(PIECES, min_size=1, max_size=6).map("".join), min_size=60, max_size=60))
-def test_uv_parses_what_we_accept_of_many_random_lists(ask, texts):
-    found = []
+def test_uv_parses_random_lists(run_uv, texts):
+    accepted = []
     for text in texts:
         try:
-            found.append(parse(text))
+            accepted.append(parse(text))
         except SpecError:
             continue
-    # One call of uv for many lists: two URLs of one name would be a conflict, which comes after parsing.
-    whole = merge(*found)
-    names = {item.name: item for item in whole.items}
-    agrees(ask, Requirements(items=tuple(names.values())))
+    # One call of uv for all lists. Two URLs for one name would be a conflict, so each name is used once.
+    merged = merge(*accepted)
+    names = {item.name: item for item in merged.items}
+    check_uv_parses(run_uv, Requirements(items=tuple(names.values())))

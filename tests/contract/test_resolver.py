@@ -1,4 +1,4 @@
-"""Resolving with the real uv against an index on 127.0.0.1: the lock, what changes it, and what is remembered."""
+"""Resolve with the real uv and an index on 127.0.0.1: locks, what changes them, and the lock store."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def index():
         yield serving
 
 
-def surroundings(index, folder):
+def uv_environ(index, folder):
     environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return environ | {"UV_CACHE_DIR": str(folder / "uv"), "UV_HTTP_RETRIES": "0", "UV_DEFAULT_INDEX": index.url}
 
 
 @pytest.fixture
-def ask(index, tmp_path):
-    """`ask("alpha", only_binary=False)`: a lock from the index, with an empty uv cache."""
-    environ = surroundings(index, tmp_path)
+def resolve(index, tmp_path):
+    """`resolve("alpha", only_binary=False)` returns a lock from the index, with an empty uv cache."""
+    environ = uv_environ(index, tmp_path)
 
-    def asking(text, *, locks=None, upgrade=False, interpreter=None, env=None, **settings):
-        asked = Resolver(
+    def resolve(text, *, locks=None, upgrade=False, interpreter=None, env=None, **settings):
+        resolver = Resolver(
             interpreter=interpreter or interpreters.find(),
             settings=Settings(**settings),
             store=locks,
             environ=environ | (env or {}),
         )
-        return asked.lock(parse(text) if isinstance(text, str) else text, upgrade=upgrade)
+        return resolver.lock(parse(text) if isinstance(text, str) else text, upgrade=upgrade)
 
-    return asking
+    return resolve
 
 
 def names(lock):
@@ -65,24 +65,24 @@ def names(lock):
     return [f"{package.name} {package.version}" for package in lock.packages]
 
 
-def test_a_folder_of_wheels_in_the_pod_is_read_there(ask):
+def test_find_links_folder_of_image_is_unresolved_here(resolve):
     image = replace(interpreters.find(), image="python")
-    found = ask("alpha", interpreter=image, find_links=("/wheels-of-the-pod",))
-    assert found == Unresolved(lines=("alpha",), reason="The folder /wheels-of-the-pod is not on this machine.")
+    found = resolve("alpha", interpreter=image, find_links=("/wheels-in-the-pod",))
+    assert found == Unresolved(lines=("alpha",), reason="The folder /wheels-in-the-pod is not on this machine.")
 
 
-def test_a_build_of_pytorch_that_uv_does_not_know_is_refused(index, ask):
+def test_unknown_torch_backend_is_refused(index, resolve):
     index.add("alpha", "1.0")
-    assert names(ask("alpha", torch_backend="cpu")) == ["alpha 1.0"]
+    assert names(resolve("alpha", torch_backend="cpu")) == ["alpha 1.0"]
     with pytest.raises(ResolutionError, match="invalid value 'cux' for '--torch-backend"):
-        ask("alpha", torch_backend="cux")
+        resolve("alpha", torch_backend="cux")
 
 
-def test_a_lock_names_every_file_and_no_index(index, ask):
+def test_lock_names_files_but_not_the_index(index, resolve):
     alpha = index.add("alpha", "1.0", requires=["beta<2"])
     beta = index.add("beta", "1.5")
     index.add("beta", "2.0")
-    lock = ask("alpha")
+    lock = resolve("alpha")
     assert lock.lines == (f"alpha==1.0 --hash=sha256:{alpha.sha256}", f"beta==1.5 --hash=sha256:{beta.sha256}")
     assert [(package.file, package.size) for package in lock.packages] == [
         (alpha.filename, len(alpha.body)),
@@ -93,10 +93,10 @@ def test_a_lock_names_every_file_and_no_index(index, ask):
     assert lock.warnings == ()
 
 
-def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
+def test_lock_lines_can_be_installed(index, resolve, tmp_path):
     index.add("alpha", "1.0", requires=["beta"], files={"alpha.py": "import beta\nvalue = beta.value"})
     index.add("beta", "1.0", files={"beta.py": "value = 42"})
-    (tmp_path / "lock.txt").write_text("\n".join(ask("alpha").lines))
+    (tmp_path / "lock.txt").write_text("\n".join(resolve("alpha").lines))
     python = interpreters.find().path
     command = [find_uv_bin(), "pip", "install", "--target", "tree", "--no-deps", "--require-hashes", "-r", "lock.txt"]
     subprocess.run(
@@ -107,26 +107,26 @@ def test_what_is_locked_can_be_installed_as_it_is(index, ask, tmp_path):
         capture_output=True,
     )
     code = "import sys; sys.path.insert(0, 'tree'); import alpha; print(alpha.value)"
-    done = subprocess.run([python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "42\n"
+    completed = subprocess.run([python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert completed.stdout == "42\n"
 
 
-def test_no_requirements_ask_nobody(monkeypatch, ask):
-    monkeypatch.setattr(runner, "find_uv_bin", lambda: pytest.fail("uv was asked"))
-    lock = ask("")
+def test_empty_requirements_do_not_run_uv(monkeypatch, resolve):
+    monkeypatch.setattr(runner, "find_uv_bin", lambda: pytest.fail("uv was called"))
+    lock = resolve("")
     assert lock == Lock(packages=(), target=interpreters.find().target)
 
 
-def test_the_wheel_for_this_python_is_taken(index, ask):
+def test_lock_prefers_wheel_for_current_python(index, resolve):
     here = interpreters.find()
     best, pure = str(here.wheel_tags[0]), "py3-none-any"
     index.add("alpha", "1.0", tag=pure)
     index.add("alpha", "1.0", tag=best)
     index.add("alpha", "1.0", tag="cp36-cp36m-win_arm64")
-    assert ask("alpha").packages[0].file == f"alpha-1.0-{best}.whl"
+    assert resolve("alpha").packages[0].file == f"alpha-1.0-{best}.whl"
 
 
-def test_another_platform_takes_its_own_wheel(index, ask):
+def test_lock_uses_wheel_of_target_platform(index, resolve):
     here = interpreters.find()
     platforms = ["manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "linux_aarch64"]
     minor = tuple(int(part) for part in here.target.minor.split("."))
@@ -142,7 +142,7 @@ def test_another_platform_takes_its_own_wheel(index, ask):
         index.add("alpha", "1.0", tag=f"py3-none-{platform}")
     index.add("beta", "1.0")
     text = ["alpha", "beta; platform_machine == 'aarch64'"]
-    lock = ask(f"{text[0]} {text[1]}", interpreter=there)
+    lock = resolve(f"{text[0]} {text[1]}", interpreter=there)
     assert [package.file for package in lock.packages] == [
         "alpha-1.0-py3-none-manylinux_2_17_aarch64.whl",
         "beta-1.0-py3-none-any.whl",
@@ -150,96 +150,96 @@ def test_another_platform_takes_its_own_wheel(index, ask):
     assert lock.target.platform == "aarch64-manylinux_2_28"
 
 
-def test_another_python_version_than_the_one_that_runs(index, ask):
+def test_lock_is_for_target_python_version(index, resolve):
     here = interpreters.find()
     index.add("alpha", "1.0", requires_python="<3.30")
     index.add("alpha", "2.0", requires_python=">=3.30")
     tags = (*cpython_tags((3, 30), ["cp330"], ["any"]), *compatible_tags((3, 30), "cp330", ["any"]))
     future = Interpreter(path=here.path, target=Target(python="3.30.1", abi="cp330"), tags=tags)
-    assert names(ask("alpha")) == ["alpha 1.0"]
-    assert names(ask("alpha", interpreter=future)) == ["alpha 2.0"]
+    assert names(resolve("alpha")) == ["alpha 1.0"]
+    assert names(resolve("alpha", interpreter=future)) == ["alpha 2.0"]
 
 
-def test_source_only_where_builds_are_allowed(index, ask):
+def test_sdist_needs_only_binary_off(index, resolve):
     index.add_sdist("alpha", "1.0")
     with pytest.raises(ResolutionError, match="has no wheel, and building"):
-        ask("alpha")
-    lock = ask("alpha", only_binary=False)
+        resolve("alpha")
+    lock = resolve("alpha", only_binary=False)
     assert lock.packages[0].file == "alpha-1.0.tar.gz"
 
 
-def test_a_url_is_kept_with_its_hash(index, ask):
-    file = index.add("alpha", "1.0", requires=["beta"])
+def test_url_requirement_is_locked_with_hash(index, resolve):
+    wheel = index.add("alpha", "1.0", requires=["beta"])
     index.add("beta", "1.0")
-    wanted = Requirements(items=(Requirement(name="alpha", url=index.file_url(file)),))
-    lock = ask(wanted)
-    assert lock.lines[0] == f"alpha @ {index.file_url(file)} --hash=sha256:{file.sha256}"
+    requirements = Requirements(items=(Requirement(name="alpha", url=index.file_url(wheel)),))
+    lock = resolve(requirements)
+    assert lock.lines[0] == f"alpha @ {index.file_url(wheel)} --hash=sha256:{wheel.sha256}"
     assert names(lock) == ["alpha 1.0", "beta 1.0"]
     source = index.add_sdist("gamma", "1.0")
-    wanted = Requirements(items=(Requirement(name="gamma", url=index.file_url(source)),))
+    requirements = Requirements(items=(Requirement(name="gamma", url=index.file_url(source)),))
     with pytest.raises(ResolutionError, match="a source archive"):
-        ask(wanted)
-    assert ask(wanted, only_binary=False).packages[0].sha256 == source.sha256
+        resolve(requirements)
+    assert resolve(requirements, only_binary=False).packages[0].sha256 == source.sha256
 
 
-def test_extras_markers_and_an_extra_that_is_none(index, ask):
+def test_extras_and_markers_are_applied(index, resolve):
     index.add("alpha", "1.0", extras={"fast": ["beta"]})
     index.add("beta", "1.0")
-    assert names(ask("alpha[fast]")) == ["alpha 1.0", "beta 1.0"]
-    assert names(ask("alpha beta; python_version < '3'")) == ["alpha 1.0"]
-    lock = ask("alpha[slow]")
+    assert names(resolve("alpha[fast]")) == ["alpha 1.0", "beta 1.0"]
+    assert names(resolve("alpha beta; python_version < '3'")) == ["alpha 1.0"]
+    lock = resolve("alpha[slow]")
     assert names(lock) == ["alpha 1.0"]
     assert lock.warnings == ("The package alpha==1.0 does not have an extra named slow.",)
 
 
-def test_settings_reach_uv(index, ask):
+def test_settings_are_passed_to_uv(index, resolve):
     index.add("alpha", "1.0", requires=["beta"], uploaded="2026-01-01T00:00:00Z")
     index.add("alpha", "2.0", requires=["beta"], uploaded="2026-03-01T00:00:00Z")
     index.add("alpha", "3.0rc1", requires=["beta"], uploaded="2026-04-01T00:00:00Z")
     index.add("beta", "1.0")
     index.add("beta", "2.0")
-    assert names(ask("alpha")) == ["alpha 2.0", "beta 2.0"]
-    assert names(ask("alpha", prerelease="allow")) == ["alpha 3.0rc1", "beta 2.0"]
-    assert names(ask("alpha", resolution="lowest")) == ["alpha 1.0", "beta 1.0"]
-    assert names(ask("alpha", exclude_newer="2026-02-01")) == ["alpha 1.0", "beta 2.0"]
-    assert names(ask("alpha", constraints=("beta<2", "gamma>7"))) == ["alpha 2.0", "beta 1.0"]
-    assert names(ask("alpha beta>1", overrides=("beta==1.0",))) == ["alpha 2.0", "beta 1.0"]
+    assert names(resolve("alpha")) == ["alpha 2.0", "beta 2.0"]
+    assert names(resolve("alpha", prerelease="allow")) == ["alpha 3.0rc1", "beta 2.0"]
+    assert names(resolve("alpha", resolution="lowest")) == ["alpha 1.0", "beta 1.0"]
+    assert names(resolve("alpha", exclude_newer="2026-02-01")) == ["alpha 1.0", "beta 2.0"]
+    assert names(resolve("alpha", constraints=("beta<2", "gamma>7"))) == ["alpha 2.0", "beta 1.0"]
+    assert names(resolve("alpha beta>1", overrides=("beta==1.0",))) == ["alpha 2.0", "beta 1.0"]
 
 
-def test_the_setting_wins_over_the_users_index(index, ask):
+def test_index_url_setting_overrides_environment(index, resolve):
     with IndexServer() as other:
         other.add("alpha", "7.0")
         index.add("alpha", "1.0")
-        assert names(ask("alpha")) == ["alpha 1.0"]
-        assert names(ask("alpha", index_url=other.url)) == ["alpha 7.0"]
-        assert names(ask("alpha", index_url=other.url, env={"UV_INDEX_URL": index.url})) == ["alpha 7.0"]
+        assert names(resolve("alpha")) == ["alpha 1.0"]
+        assert names(resolve("alpha", index_url=other.url)) == ["alpha 7.0"]
+        assert names(resolve("alpha", index_url=other.url, env={"UV_INDEX_URL": index.url})) == ["alpha 7.0"]
 
 
-def test_credentials_work_and_stand_on_no_command_line(ask):
+def test_credentials_are_not_on_the_command_line(resolve):
     with IndexServer(credentials="user:secret") as private:
         private.add("alpha", "1.0")
         url = private.url.replace("://", "://user:secret@")
-        assert names(ask("alpha", index_url=url)) == ["alpha 1.0"]
-        asked = Resolver(interpreter=interpreters.find(), settings=Settings(index_url=url), environ={})
-        question = asked._question(parse("alpha"))
+        assert names(resolve("alpha", index_url=url)) == ["alpha 1.0"]
+        resolver = Resolver(interpreter=interpreters.find(), settings=Settings(index_url=url), environ={})
+        question = resolver._question(parse("alpha"))
         assert "secret" not in " ".join(question.options)
         with pytest.raises(ResolutionError, match="requires authentication") as caught:
-            ask("beta", index_url=url.replace("secret", "wrongsecret"))
+            resolve("beta", index_url=url.replace("secret", "wrongsecret"))
         assert "wrongsecret" not in f"{caught.value} {caught.value.hint}"
-        named = {
+        variables = {
             "UV_INDEX": f"mine={private.url}",
             "UV_INDEX_MINE_USERNAME": "user",
             "UV_INDEX_MINE_PASSWORD": "secret",
         }
-        assert names(ask("alpha", env=named)) == ["alpha 1.0"]
+        assert names(resolve("alpha", env=variables)) == ["alpha 1.0"]
 
 
-def test_only_the_way_to_the_index_comes_from_the_environment(index, ask, tmp_path):
+def test_only_index_access_comes_from_environment(index, resolve, tmp_path):
     index.add("alpha", "1.0")
     index.add("alpha", "2.0rc1")
     (tmp_path / "c.txt").write_text("alpha<0")
     (tmp_path / "uv.toml").write_text("offline = true")
-    odd = {
+    ignored = {
         "UV_CONSTRAINT": str(tmp_path / "c.txt"),
         "UV_PRERELEASE": "allow",
         "UV_OFFLINE": "1",
@@ -249,67 +249,67 @@ def test_only_the_way_to_the_index_comes_from_the_environment(index, ask, tmp_pa
         "VIRTUAL_ENV": "/nonexistent",
         "FORCE_COLOR": "1",
     }
-    assert names(ask("alpha", env=odd)) == ["alpha 1.0"]
+    assert names(resolve("alpha", env=ignored)) == ["alpha 1.0"]
     kept = {"SSL_CERT_FILE": "/c.pem", "HTTPS_PROXY": "http://p", "UV_SYSTEM_CERTS": "1", "UV_INDEX_MINE_PASSWORD": "x"}
-    assert kept.items() <= uv_process_environ(kept | odd).items()
-    assert not set(odd) & set(uv_process_environ(kept | odd))
+    assert kept.items() <= uv_process_environ(kept | ignored).items()
+    assert not set(ignored) & set(uv_process_environ(kept | ignored))
 
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://index.example.com", "--help", "/etc"])
-def test_an_index_that_is_no_address(ask, url):
+def test_invalid_index_url_is_refused(resolve, url):
     with pytest.raises(SpecError, match="index_url is not an index URL"):
-        ask("alpha", index_url=url)
+        resolve("alpha", index_url=url)
 
 
 @pytest.mark.parametrize("where", ["deps", "constraints", "overrides"])
-def test_urls_are_refused_where_they_are_not_allowed(ask, where):
-    direct = "beta @ https://index.example.com/beta-1.0-py3-none-any.whl"
-    wanted, more = (direct, {}) if where == "deps" else ("alpha", {where: (direct,)})
+def test_url_is_refused_with_allow_urls_off(resolve, where):
+    url = "beta @ https://index.example.com/beta-1.0-py3-none-any.whl"
+    requirements, settings = (url, {}) if where == "deps" else ("alpha", {where: (url,)})
     with pytest.raises(SpecError, match="beta is requested by URL, but allow_urls is off"):
-        ask(wanted, allow_urls=False, **more)
+        resolve(requirements, allow_urls=False, **settings)
 
 
-def test_a_setting_that_uv_refuses(ask):
+def test_setting_that_uv_refuses_is_reported(resolve):
     with pytest.raises(ResolutionError, match="yesterdayish"):
-        ask("alpha", exclude_newer="yesterdayish")
+        resolve("alpha", exclude_newer="yesterdayish")
     with pytest.raises(ResolutionError, match="Invalid setting"):
-        ask("alpha", prerelease="--help")
+        resolve("alpha", prerelease="--help")
     with pytest.raises(SpecError):
-        ask("alpha", constraints=("-r /etc/passwd",))
+        resolve("alpha", constraints=("-r /etc/passwd",))
 
 
-def test_a_version_that_is_not_there_has_neighbours(index, ask):
+def test_missing_version_hints_at_nearest_versions(index, resolve):
     for version in ("1.0", "1.4", "2.0", "3.0"):
         index.add("alpha", version)
     index.add("alpha", "1.5", yanked=True)
     index.add("alpha", "1.7", tag="cp36-cp36m-win_arm64")
     for settings in ({}, {"resolution": "lowest"}):
         with pytest.raises(ResolutionError, match=r"There is no version 1\.6 of alpha") as caught:
-            ask("alpha==1.6", **settings)
+            resolve("alpha==1.6", **settings)
         assert caught.value.hint == "Nearest compatible versions: 1.4 and 2.0."
     with pytest.raises(ResolutionError) as caught:
-        ask("alpha==9")
+        resolve("alpha==9")
     assert caught.value.hint == "Nearest compatible versions: 3.0."
     with pytest.raises(ResolutionError, match=r"There is no version >9 of alpha") as caught:
-        ask("alpha>9")
+        resolve("alpha>9")
     assert "The index has" in caught.value.hint
 
 
-def test_a_package_with_wheels_for_other_pythons_only_says_for_which(index, ask):
+def test_wheels_for_other_pythons_are_listed(index, resolve):
     index.add("alpha", "1.0", tag="cp38-none-any")
     index.add("alpha", "1.0", tag="cp39-none-any")
     index.add_sdist("alpha", "1.0")
     with pytest.raises(ResolutionError) as caught:
-        ask("alpha==1.0")
+        resolve("alpha==1.0")
     assert caught.value.message == "alpha 1.0 has wheels for Python 3.8 and 3.9 only."
     assert caught.value.hint == "Use --python 3.9, or another version of the package."
 
 
-def test_a_conflict_is_an_error_in_plain_words(index, ask):
+def test_conflict_names_the_requirements(index, resolve):
     index.add("alpha", "1.0", requires=["beta<2"])
     index.add("beta", "2.0")
     with pytest.raises(ResolutionError) as caught:
-        ask("alpha beta")
+        resolve("alpha beta")
     assert "alpha" in caught.value.message
     assert "beta<2" in caught.value.message
     assert "conclude" not in caught.value.message
@@ -325,19 +325,19 @@ def test_a_conflict_is_an_error_in_plain_words(index, ask):
         ("reset", "was interrupted"),
     ],
 )
-def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
+def test_unreachable_index_leaves_requirements_unresolved(index, resolve, trouble, reason):
     index.add("alpha", "1.0")
     index.misbehave("alpha", trouble)
-    found = ask("alpha>=1 beta; python_version < '3'")
+    found = resolve("alpha>=1 beta; python_version < '3'")
     assert isinstance(found, Unresolved)
     assert found.lines == ("alpha>=1", 'beta; python_version < "3"')
     assert reason in found.reason
     index.misbehave("alpha", "")
-    assert names(ask("alpha>=1 beta; python_version < '3'")) == ["alpha 1.0"], "a failure is not remembered"
+    assert names(resolve("alpha>=1 beta; python_version < '3'")) == ["alpha 1.0"], "the failure was cached"
 
 
 @pytest.mark.parametrize(
-    ("trouble", "resolved_there", "message"),
+    ("trouble", "resolved_in_pod", "message"),
     [
         ("401", False, "requires authentication for alpha (401)."),
         ("403", False, "denied access to alpha (403)."),
@@ -347,65 +347,65 @@ def test_an_index_that_cannot_be_reached_from_here(index, ask, trouble, reason):
         ("slow", True, "timed out (for alpha)."),
     ],
 )
-def test_what_an_index_may_answer_before_anything_runs(index, ask, trouble, resolved_there, message):
+def test_index_error_is_reported_or_left_to_the_pod(index, resolve, trouble, resolved_in_pod, message):
     index.add("alpha", "1.0")
     index.misbehave("alpha", trouble)
     settings = {"env": {"UV_HTTP_TIMEOUT": "1"}}
-    if resolved_there:
-        assert ask("alpha", **settings).reason.endswith(message)
+    if resolved_in_pod:
+        assert resolve("alpha", **settings).reason.endswith(message)
     else:
         with pytest.raises(ResolutionError) as caught:
-            ask("alpha", **settings)
+            resolve("alpha", **settings)
         assert caught.value.message.endswith(message)
         assert caught.value.hint
 
 
-def test_before_anything_runs_nothing_is_downloaded(index, ask):
+def test_resolving_downloads_no_wheels(index, resolve):
     huge = index.add("alpha", "1.0", requires=["beta"], size=30_000_000)
     index.add("beta", "1.0", yanked="a mistake")
     with pytest.raises(ResolutionError, match=r"beta 1\.0 was yanked \(\"a mistake\"\)|The requirements conflict"):
-        ask("alpha")
+        resolve("alpha")
     index.add("beta", "0.9")
-    lock = ask("alpha")
+    lock = resolve("alpha")
     assert lock.packages[0].size == len(huge.body) > 30_000_000
-    assert names(ask("alpha beta==1.0")) == ["alpha 1.0", "beta 1.0"]
-    assert "yanked" in ask("alpha beta==1.0").warnings[0]
+    assert names(resolve("alpha beta==1.0")) == ["alpha 1.0", "beta 1.0"]
+    assert "yanked" in resolve("alpha beta==1.0").warnings[0]
     assert not [path for path in index.requests if path.endswith(".whl")]
 
 
-def test_no_index_at_all_and_offline(ask):
-    found = ask("alpha", index_url="http://127.0.0.1:9/simple")
+def test_refused_connection_is_unresolved_and_offline_an_error(resolve):
+    found = resolve("alpha", index_url="http://127.0.0.1:9/simple")
     assert isinstance(found, Unresolved)
     assert found.reason == "Could not connect to 127.0.0.1:9 (for alpha)."
     with pytest.raises(ResolutionError, match="alpha is not in uv's cache"):
-        ask("alpha", offline=True)
+        resolve("alpha", offline=True)
 
 
-def test_offline_asks_no_index(index, ask):
+def test_offline_sends_no_requests(index, resolve):
     index.add("alpha", "1.0")
     with pytest.raises(ResolutionError, match="offline mode is on"):
-        ask("alpha", offline=True)
+        resolve("alpha", offline=True)
     assert index.requests == []
 
 
-def test_the_users_hashes_are_kept_to(index, ask):
+def test_hashes_of_requirements_are_respected(index, resolve):
     pure = index.add("alpha", "1.0")
     index.add("alpha", "1.0", tag=str(interpreters.find().wheel_tags[0]))
 
-    def wanted(*hashes):
+    def pinned(*hashes):
         return Requirements(items=(Requirement(name="alpha", specifier="==1.0", hashes=hashes),))
 
-    assert ask(wanted(f"sha256:{pure.sha256}", "sha256:" + "0" * 64)).packages[0].sha256 == pure.sha256
+    assert resolve(pinned(f"sha256:{pure.sha256}", "sha256:" + "0" * 64)).packages[0].sha256 == pure.sha256
     with pytest.raises(ResolutionError, match="has one of the hashes"):
-        ask(wanted("sha256:" + "0" * 64))
+        resolve(pinned("sha256:" + "0" * 64))
     both = Requirements(
-        items=(*wanted(f"sha256:{pure.sha256}").items, Requirement(name="alpha", hashes=("sha256:" + "0" * 64,)))
+        items=(*pinned(f"sha256:{pure.sha256}").items, Requirement(name="alpha", hashes=("sha256:" + "0" * 64,)))
     )
     with pytest.raises(ResolutionError, match="has one of the hashes"):
-        ask(both)
+        resolve(both)
 
 
-# What sticks
+# The lock store
 
 
 @pytest.fixture
@@ -413,29 +413,29 @@ def locks(tmp_path):
     return LockStore(tmp_path / "locks", "a.ipynb")
 
 
-def test_an_answer_sticks_to_its_notebook(index, ask, locks, tmp_path):
+def test_lock_is_stored_per_notebook(index, resolve, locks, tmp_path):
     index.add("alpha", "1.0", extras={})
-    first = ask("alpha[nope]", locks=locks)
+    first = resolve("alpha[nope]", locks=locks)
     assert first.warnings
     assert first.uv.count(".") == 2
     assert time.time() - 60 < first.created_at <= time.time()
     index.add("alpha", "2.0")
     count = len(index.requests)
-    assert ask("alpha[nope]", locks=locks) == first
+    assert resolve("alpha[nope]", locks=locks) == first
     assert len(index.requests) == count
-    assert names(ask("alpha[nope]", locks=LockStore(tmp_path / "locks", "b.ipynb"))) == ["alpha 2.0"]
-    assert names(ask("alpha[nope]")) == ["alpha 2.0"], "without locks nothing is remembered"
+    assert names(resolve("alpha[nope]", locks=LockStore(tmp_path / "locks", "b.ipynb"))) == ["alpha 2.0"]
+    assert names(resolve("alpha[nope]")) == ["alpha 2.0"], "a lock was stored without a lock store"
 
 
-def test_an_upgrade_asks_anew_and_sticks(index, ask, locks):
+def test_upgrade_replaces_stored_lock(index, resolve, locks):
     index.add("alpha", "1.0")
-    ask("alpha", locks=locks)
+    resolve("alpha", locks=locks)
     index.add("alpha", "2.0")
-    assert names(ask("alpha", locks=locks, upgrade=True)) == ["alpha 2.0"]
-    assert names(ask("alpha", locks=locks)) == ["alpha 2.0"]
+    assert names(resolve("alpha", locks=locks, upgrade=True)) == ["alpha 2.0"]
+    assert names(resolve("alpha", locks=locks)) == ["alpha 2.0"]
 
 
-def test_another_question_is_another_answer(index, ask, locks, tmp_path):
+def test_each_setting_has_its_own_lock(index, resolve, locks, tmp_path):
     here = interpreters.find()
     cases = [
         {},
@@ -453,31 +453,31 @@ def test_another_question_is_another_answer(index, ask, locks, tmp_path):
     index.add("alpha", "1.0")
     for case in cases:
         count = len(index.requests)
-        ask("alpha", locks=locks, **case)
+        resolve("alpha", locks=locks, **case)
         assert len(index.requests) > count, case
     assert len(list((tmp_path / "locks").rglob("*.json"))) == len(cases)
 
 
-def test_what_changes_by_itself_is_no_other_question(index, ask, locks, monkeypatch):
+def test_credentials_and_uv_version_do_not_change_the_lock(index, resolve, locks, monkeypatch):
     index.add("alpha", "1.0")
-    first = ask("alpha", locks=locks, index_url=index.url)
+    first = resolve("alpha", locks=locks, index_url=index.url)
     count = len(index.requests)
     monkeypatch.setattr(runner, "uv_version", lambda: "9.9.9")
     secret = index.url.replace("://", "://user:secret@")
-    assert ask("alpha", locks=locks, index_url=index.url, offline=True) == first
-    assert ask("alpha", locks=locks, index_url=index.url, env={"UV_INDEX_DEFAULT_PASSWORD": "x"}) == first
+    assert resolve("alpha", locks=locks, index_url=index.url, offline=True) == first
+    assert resolve("alpha", locks=locks, index_url=index.url, env={"UV_INDEX_DEFAULT_PASSWORD": "x"}) == first
     assert len(index.requests) == count
-    other = ask("alpha", locks=locks, index_url=secret)
-    assert ask("alpha", locks=locks, index_url=secret.replace("secret", "rotated")) == other
+    other = resolve("alpha", locks=locks, index_url=secret)
+    assert resolve("alpha", locks=locks, index_url=secret.replace("secret", "rotated")) == other
 
 
-def only(folder):
+def only_file(folder):
     (file,) = Path(folder).rglob("*.json")
     return file
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda text: "",
         lambda text: "[]",
@@ -486,81 +486,81 @@ def only(folder):
         lambda text: json.dumps(json.loads(text) | {"schema": 99}),
     ],
 )
-def test_a_broken_answer_is_none(index, ask, locks, tmp_path, spoil):
+def test_damaged_lock_is_ignored(index, resolve, locks, tmp_path, damage):
     index.add("alpha", "1.0")
-    first = ask("alpha", locks=locks)
-    file = only(tmp_path / "locks")
-    file.write_text(spoil(file.read_text()))
+    first = resolve("alpha", locks=locks)
+    file = only_file(tmp_path / "locks")
+    file.write_text(damage(file.read_text()))
     count = len(index.requests)
-    assert ask("alpha", locks=locks).key == first.key
+    assert resolve("alpha", locks=locks).key == first.key
     assert len(index.requests) > count
     assert locks.find(file.stem).key == first.key
 
 
-@pytest.mark.parametrize("made", [lambda: time.time() - MAX_AGE - 1, lambda: time.time() + 3600])
-def test_without_a_notebook_an_answer_is_good_for_a_day(index, ask, tmp_path, made):
-    nowhere = LockStore(tmp_path / "locks")
+@pytest.mark.parametrize("created_at", [lambda: time.time() - MAX_AGE - 1, lambda: time.time() + 3600])
+def test_lock_without_notebook_expires_after_a_day(index, resolve, tmp_path, created_at):
+    shared = LockStore(tmp_path / "locks")
     index.add("alpha", "1.0")
-    first = ask("alpha", locks=nowhere)
+    first = resolve("alpha", locks=shared)
     index.add("alpha", "2.0")
-    assert ask("alpha", locks=nowhere) == first
-    file = only(tmp_path / "locks")
-    about = json.loads(file.read_text())
-    file.write_text(json.dumps(about | {"lock": about["lock"] | {"made": made()}}))
+    assert resolve("alpha", locks=shared) == first
+    file = only_file(tmp_path / "locks")
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps(stored | {"lock": stored["lock"] | {"made": created_at()}}))
     old = file.with_name("old.json")
     old.write_text("{}")
     os.utime(old, (1, 1))
-    assert names(ask("alpha", locks=nowhere)) == ["alpha 2.0"]
+    assert names(resolve("alpha", locks=shared)) == ["alpha 2.0"]
     assert not old.exists()
 
 
-def test_a_closed_folder_does_no_harm(index, ask, tmp_path):
+def test_unwritable_lock_folder_is_ignored(index, resolve, tmp_path):
     index.add("alpha", "1.0")
     (tmp_path / "file").write_text("")
-    assert names(ask("alpha", locks=LockStore(tmp_path / "file", "a.ipynb"))) == ["alpha 1.0"]
+    assert names(resolve("alpha", locks=LockStore(tmp_path / "file", "a.ipynb"))) == ["alpha 1.0"]
 
 
 @pytest.mark.parametrize("how", ["down", "offline"])
-def test_where_no_index_answers_the_last_good_lock_is_used_and_says_so(index, ask, locks, tmp_path, how):
+def test_last_lock_is_used_with_warning_if_index_fails(index, resolve, locks, tmp_path, how):
     index.add("alpha", "1.0")
-    ask("alpha", locks=locks)
+    resolve("alpha", locks=locks)
     index.misbehave("alpha", "503")
     other = LockStore(tmp_path / "locks", "b.ipynb")
     settings = {"offline": True, "env": {"UV_CACHE_DIR": str(tmp_path / "empty")}} if how == "offline" else {}
-    for asked in (locks, other):
-        found = ask("alpha", locks=asked, upgrade=True, **settings)
+    for store in (locks, other):
+        found = resolve("alpha", locks=store, upgrade=True, **settings)
         assert names(found) == ["alpha 1.0"]
         assert re.search(r"(503|offline mode is on).*Using the versions of \d{4}-\d\d-\d\d", found.warnings[-1])
-    assert ask("alpha", locks=locks).warnings == (), "what was used for want of an index is not kept"
-    assert isinstance(ask("alpha<9", locks=locks), Unresolved)
+    assert resolve("alpha", locks=locks).warnings == (), "the lock with the warning was stored"
+    assert isinstance(resolve("alpha<9", locks=locks), Unresolved)
 
 
-def test_locked_runs_what_is_kept_and_nothing_else(index, ask, locks):
+def test_locked_requires_stored_lock(index, resolve, locks):
     index.add("alpha", "1.0")
     with pytest.raises(ResolutionError, match="there is no lock for these requirements") as caught:
-        ask("alpha", locks=locks, locked=True)
+        resolve("alpha", locks=locks, locked=True)
     assert "lock --deps" in caught.value.hint
     assert index.requests == []
-    first = ask("alpha", locks=locks)
-    assert ask("alpha", locks=locks, locked=True) == first
+    first = resolve("alpha", locks=locks)
+    assert resolve("alpha", locks=locks, locked=True) == first
     with pytest.raises(ResolutionError, match="an upgrade would change the lock"):
-        ask("alpha", locks=locks, locked=True, upgrade=True)
+        resolve("alpha", locks=locks, locked=True, upgrade=True)
     with pytest.raises(ResolutionError, match="there is no lock for"):
-        ask("alpha<9", locks=locks, locked=True)
-    assert ask("", locks=locks, locked=True).packages == ()
+        resolve("alpha<9", locks=locks, locked=True)
+    assert resolve("", locks=locks, locked=True).packages == ()
 
 
-# What is known besides
+# Details of a lock
 
 
 @pytest.fixture
-def about(ask, index, tmp_path):
-    """What `ask` asks with, for the other questions."""
-    environ = surroundings(index, tmp_path)
+def resolver_arguments(resolve, index, tmp_path):
+    """The arguments of the resolver in `resolve`."""
+    environ = uv_environ(index, tmp_path)
     return {"interpreter": interpreters.find(), "environ": environ}
 
 
-def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, about):
+def test_explain_reports_parents_and_index_of_packages(index, resolve, locks, resolver_arguments):
     index.max_age = 600
     with IndexServer(credentials="user:secret", max_age=600) as corp:
         url = corp.url.replace("://", "://user:secret@")
@@ -569,68 +569,75 @@ def test_what_needs_each_package_and_where_it_comes_from(index, ask, locks, abou
         index.add("beta", "1.0", requires=["gamma"])
         index.add("gamma", "2.0", extras={"x": ["beta"]})
         index.add("alpha", "9.0")
-        made = ask("alpha gamma", locks=locks, **settings)
-        assert names(made) == ["alpha 1.0", "beta 1.0", "gamma 2.0"], "the first index that knows a package"
+        lock = resolve("alpha gamma", locks=locks, **settings)
+        assert names(lock) == ["alpha 1.0", "beta 1.0", "gamma 2.0"], "not from the first index that has the package"
         count = len(index.requests) + len(corp.requests)
-        explained = Resolver(settings=Settings(**settings), store=locks, **about).explain(made, parse("alpha gamma"))
-        assert len(index.requests) + len(corp.requests) == count, "without the network"
-        assert [(one.name, one.requested, one.via, one.index) for one in explained.packages] == [
+        explained = Resolver(settings=Settings(**settings), store=locks, **resolver_arguments).explain(
+            lock, parse("alpha gamma")
+        )
+        assert len(index.requests) + len(corp.requests) == count, "explain used the network"
+        assert [(package.name, package.requested, package.via, package.index) for package in explained.packages] == [
             ("alpha", True, (), "corp"),
             ("beta", False, ("alpha",), ""),
             ("gamma", True, ("alpha", "beta"), ""),
         ]
-        assert explained.key == made.key
-        assert ask("alpha gamma", locks=locks, **settings) == explained
-        assert Resolver(settings=Settings(**settings), **about).explain(explained, parse("alpha gamma")) is explained
+        assert explained.key == lock.key
+        assert resolve("alpha gamma", locks=locks, **settings) == explained
+        assert (
+            Resolver(settings=Settings(**settings), **resolver_arguments).explain(explained, parse("alpha gamma"))
+            is explained
+        )
         for secret in ("secret", corp.host):
             assert all(secret not in path.read_text() for path in locks._root.rglob("*.json"))
 
 
-def test_a_lock_that_uv_cannot_explain_stays_as_it_is(index, ask, about):
+def test_explain_returns_lock_unchanged_if_uv_fails(index, resolve, resolver_arguments):
     index.add("alpha", "1.0")
-    made = ask("alpha")
-    assert Resolver(settings=Settings(offline=True), **about).explain(made, parse("alpha")) is made
-    assert Resolver(settings=Settings(), **about).explain(made, parse("alpha")).packages[0].requested, "asked again"
+    lock = resolve("alpha")
+    assert Resolver(settings=Settings(offline=True), **resolver_arguments).explain(lock, parse("alpha")) is lock
+    assert Resolver(settings=Settings(), **resolver_arguments).explain(lock, parse("alpha")).packages[0].requested, (
+        "uv was not run again"
+    )
 
 
-def test_what_is_cached_here(index, ask, about, tmp_path):
+def test_cached_lists_packages_in_uv_cache(index, resolve, resolver_arguments, tmp_path):
     index.max_age = 600
     index.add("alpha", "1.0", requires=["beta"])
     index.add("beta", "1.0")
-    made = ask("alpha")
-    assert Resolver(settings=Settings(), **about).cached(made) == frozenset()
+    lock = resolve("alpha")
+    assert Resolver(settings=Settings(), **resolver_arguments).cached(lock) == frozenset()
     command = [find_uv_bin(), "pip", "install", "-q", "--target", str(tmp_path / "t"), "--no-deps", "alpha"]
-    subprocess.run(command, env=uv_process_environ(about["environ"]), check=True)
+    subprocess.run(command, env=uv_process_environ(resolver_arguments["environ"]), check=True)
     count = len(index.requests)
-    assert Resolver(settings=Settings(), **about).cached(made) == {"alpha"}
+    assert Resolver(settings=Settings(), **resolver_arguments).cached(lock) == {"alpha"}
     assert len(index.requests) == count
 
 
-def test_a_lock_as_files_that_uv_installs(index, ask, about, tmp_path):
+def test_exported_lock_files_can_be_installed(index, resolve, resolver_arguments, tmp_path):
     index.add("alpha", "1.0", requires=["beta"])
     source = index.add_sdist("beta", "1.0")
     gamma = index.add("gamma", "1.0")
-    wanted = Requirements(items=(*parse("alpha").items, Requirement(name="gamma", url=index.file_url(gamma))))
-    made = ask(wanted, only_binary=False)
+    requirements = Requirements(items=(*parse("alpha").items, Requirement(name="gamma", url=index.file_url(gamma))))
+    lock = resolve(requirements, only_binary=False)
     index.add("beta", "2.0")
-    uv_pylock = Resolver(settings=Settings(only_binary=False), **about).as_pylock(made)
-    texts = {"pylock.toml": lock_export.pylock(made, uv_pylock), "r.txt": lock_export.requirements(made)}
+    uv_pylock = Resolver(settings=Settings(only_binary=False), **resolver_arguments).as_pylock(lock)
+    texts = {"pylock.toml": lock_export.pylock(lock, uv_pylock), "r.txt": lock_export.requirements(lock)}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
         command = [find_uv_bin(), "pip", "install", "--target", name + "-tree", "--no-deps", "--require-hashes", "-r"]
         subprocess.run(
             [*command, name, "--python", interpreters.find().path],
-            cwd=tmp_path, env=uv_process_environ(about["environ"]), check=True, capture_output=True,
+            cwd=tmp_path, env=uv_process_environ(resolver_arguments["environ"]), check=True, capture_output=True,
         )  # fmt: skip
-        there = sorted(path.name for path in (tmp_path / (name + "-tree")).glob("*.dist-info"))
-        assert there == ["alpha-1.0.dist-info", "beta-1.0.dist-info", "gamma-1.0.dist-info"]
+        installed = sorted(path.name for path in (tmp_path / (name + "-tree")).glob("*.dist-info"))
+        assert installed == ["alpha-1.0.dist-info", "beta-1.0.dist-info", "gamma-1.0.dist-info"]
     assert source.sha256 in texts["pylock.toml"]
     index.remove("beta")
     with pytest.raises(ResolutionError):
-        Resolver(settings=Settings(), **about).as_pylock(made)
+        Resolver(settings=Settings(), **resolver_arguments).as_pylock(lock)
 
 
-# An end before its time
+# Interrupted resolutions
 
 
 SLEEPER = """
@@ -642,23 +649,23 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
 """
 
 
-def gone(pid):
+def has_ended(pid):
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    # Dead and not yet reaped by whoever adopted it is as good.
+    # A zombie that its parent has not reaped yet has ended, too.
     state = Path(f"/proc/{pid}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.parametrize("how", ["deadline", "interrupt"])
-def test_nothing_is_left_running(index, ask, tmp_path, how):
-    mark = tmp_path / "pid"
-    index.add_sdist("alpha", "1.0", backend=SLEEPER.format(path=str(mark)), dynamic=True)
+def test_interrupted_resolution_leaves_no_process(index, resolve, tmp_path, how):
+    pid_file = tmp_path / "pid"
+    index.add_sdist("alpha", "1.0", backend=SLEEPER.format(path=str(pid_file)), dynamic=True)
 
     def interrupt(number, frame):
-        if mark.exists() and mark.read_text():
+        if pid_file.exists() and pid_file.read_text():
             signal.setitimer(signal.ITIMER_REAL, 0)
             raise KeyboardInterrupt
 
@@ -667,75 +674,75 @@ def test_nothing_is_left_running(index, ask, tmp_path, how):
         if how == "interrupt":
             signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
             with pytest.raises(KeyboardInterrupt):
-                ask("alpha", only_binary=False)
+                resolve("alpha", only_binary=False)
         else:
             with pytest.raises(ResolutionError, match="did not finish within 4 seconds"):
-                ask("alpha", only_binary=False, install_timeout=4.0)
+                resolve("alpha", only_binary=False, install_timeout=4.0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    pid = int(mark.read_text())
-    until(lambda: gone(pid))
+    pid = int(pid_file.read_text())
+    until(lambda: has_ended(pid))
 
 
-def test_what_a_killed_process_left_is_removed_a_day_later(index, ask, tmp_path, monkeypatch):
+def test_leftover_folders_are_removed_after_a_day(index, resolve, tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    asked = tmp_path / "home" / "cache" / "asked"
-    old, young = asked / "uv-argo-old", asked / "uv-argo-young"
+    root = tmp_path / "home" / "cache" / "asked"
+    old, young = root / "uv-argo-old", root / "uv-argo-young"
     for folder in (old, young):
         folder.mkdir(parents=True)
         (folder / "requirements.in").write_text("alpha")
     os.utime(old, (1, 1))
     index.add("alpha", "1.0")
-    ask("alpha")
-    assert list(asked.iterdir()) == [young]
+    resolve("alpha")
+    assert list(root.iterdir()) == [young]
     monkeypatch.setenv("UV_ARGO_HOME", str(young / "requirements.in"))
-    assert names(ask("alpha")) == ["alpha 1.0"], "a home that nobody can write to costs nothing"
+    assert names(resolve("alpha")) == ["alpha 1.0"], "an unwritable home was not ignored"
 
 
-def test_it_is_imported_without_a_notebook():
+def test_import_loads_no_notebook_packages():
     code = "import sys, uv_argo_magic.uv.resolver; print(sorted({'IPython', 'ipywidgets', 'hera'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "[]\n"
 
 
-def over(*distributions, image="registry.example.com/torch:2"):
+def with_base(*distributions, image="registry.example.com/torch:2"):
     here = interpreters.find()
     return replace(here, image=image, base=BaseEnvironment(python=here.target.python, distributions=distributions))
 
 
-def test_what_the_place_has_bounds_the_resolution_and_is_left_out(index, ask):
+def test_base_packages_are_constraints_and_not_locked(index, resolve):
     index.add("alpha", "1.0", requires=["beta"])
     index.add("beta", "1.0")
     index.add("beta", "2.0")
-    alone = ask("alpha")
-    # A version that no index has, as of an image's own build, and what that needs in turn.
+    alone = resolve("alpha")
+    # A version that is only in the image, with a requirement.
     beta = Distribution(name="beta", version="1.5+cu121", requires=("gamma>=1",))
     index.add("gamma", "1.0")
     before = len(index.requests)
-    lock = ask("alpha", interpreter=over(beta, Distribution(name="pip", version="1.0")))
+    lock = resolve("alpha", interpreter=with_base(beta, Distribution(name="pip", version="1.0")))
     assert names(lock) == ["alpha 1.0", "gamma 1.0"]
     assert lock.base_packages == (("beta", "1.5+cu121"),)
     assert not [path for path in index.requests[before:] if "beta" in path]
     assert Lock.from_json(lock.to_json()) == lock
     assert len({alone.key, lock.key, replace(lock, base_digest="").key}) == 3
-    # Nothing to install is still another environment.
-    assert ask("", interpreter=over(beta)).key != ask("").key
-    assert names(ask("beta", interpreter=over(beta, Distribution(name="gamma", version="1.0")))) == []
+    # Even without packages to install, another base is another environment.
+    assert resolve("", interpreter=with_base(beta)).key != resolve("").key
+    assert names(resolve("beta", interpreter=with_base(beta, Distribution(name="gamma", version="1.0")))) == []
 
 
-def test_a_requirement_that_contradicts_what_the_place_has(index, ask):
+def test_conflict_with_base_package_is_reported(index, resolve):
     index.add("alpha", "1.0", requires=["beta>=2"])
     index.add("beta", "2.0")
     beta = Distribution(name="beta", version="1.0")
     with pytest.raises(ResolutionError) as caught:
-        ask("beta>=2", interpreter=over(beta))
+        resolve("beta>=2", interpreter=with_base(beta))
     assert caught.value.message == "beta>=2 is required, but beta 1.0 is preinstalled in registry.example.com/torch:2."
     with pytest.raises(ResolutionError, match=r"Preinstalled in Python \S+ of this machine: beta 1\.0\.$") as caught:
-        ask("alpha", interpreter=over(beta, image=""))
+        resolve("alpha", interpreter=with_base(beta, image=""))
     assert "remove base" in caught.value.hint
     with pytest.raises(ResolutionError) as caught:
-        ask("nobody-has-this", interpreter=over(beta))
+        resolve("missing", interpreter=with_base(beta))
     assert "beta" not in caught.value.message
-    # A marker that is not met asks for nothing.
-    assert names(ask("beta>=2; os_name == 'nobodys'", interpreter=over(beta))) == []
+    # A requirement whose marker is false is ignored.
+    assert names(resolve("beta>=2; os_name == 'other'", interpreter=with_base(beta))) == []

@@ -1,4 +1,4 @@
-"""Sessions on this machine: state, packages, interrupts, deaths, and who may use a session."""
+"""Sessions on this machine: state, packages, interrupts, lost sessions and access."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from uv_argo_magic.sessions.session_runs import SessionRuns
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """One home for all tests: environments and histories do not meet, and sessions have names.
+    """One home folder for all tests.
 
-    The sockets have a folder of their own too, for a test opens it to other users. Its path must be short.
+    The sockets have a separate folder, since one test opens it to other users. Its path must be short.
     """
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="uv-", dir="/tmp") as sockets:
@@ -41,34 +41,34 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def notebook(home, tmp_path):
-    made = Notebook(tmp_path / "study.ipynb")
-    yield made
+    notebook = Notebook(tmp_path / "study.ipynb")
+    yield notebook
     end_all()
 
 
 @pytest.fixture(scope="module")
 def shared(home, tmp_path_factory):
-    """A notebook for tests that leave its session as it was."""
+    """A notebook for tests that do not change its session."""
     return Notebook(tmp_path_factory.mktemp("shared") / "study.ipynb")
 
 
-def test_cells_share_variables_imports_and_the_folder(shared):
+def test_cells_share_variables_imports_and_working_folder(shared):
     shared.run("import os, json\nos.makedirs('sub'); os.chdir('sub')\nx = [1]")
     assert shared.text("x.append(2); print(json.dumps(x), os.path.basename(os.getcwd()))") == "[1, 2] sub\n"
 
 
-def test_results_are_kept_under_their_number_as_in_a_notebook(shared):
+def test_results_are_in_out_and_underscore_variables(shared):
     assert result(shared.run("6 * 7")) == '"42"'
     number = shared.number
     assert shared.text(f"print(_, Out[{number}], _{number}, In[{number}])") == "42 42 42 6 * 7\n"
 
 
-def test_a_future_import_holds_for_later_cells(shared):
+def test_future_import_applies_to_later_cells(shared):
     shared.run("from __future__ import annotations")
     assert shared.text("def f(a: missing): pass\nprint(f.__annotations__)") == "{'a': 'missing'}\n"
 
 
-def test_an_error_and_sys_exit_keep_the_session(shared):
+def test_session_survives_exception_and_sys_exit(shared):
     shared.run("y = 5")
     with pytest.raises(CellFailed, match="division by zero"):
         shared.text("1 / 0")
@@ -77,14 +77,14 @@ def test_an_error_and_sys_exit_keep_the_session(shared):
     assert shared.text("print(y)") == "5\n"
 
 
-def test_a_traceback_names_the_file_of_the_earlier_cell(shared):
+def test_traceback_shows_code_of_earlier_cell(shared):
     earlier = shared.run("def divide(a):\n    return 1 / a")
     failed = shared.run("divide(0)")
     assert f"cell-{earlier.id}.py" in failed.state.error
     assert "return 1 / a" in failed.state.error
 
 
-def test_tasks_go_on_between_cells_and_asyncio_run_raises(shared):
+def test_tasks_continue_between_cells(shared):
     shared.run("import asyncio\nasync def work():\n    await asyncio.sleep(0)\n    return 7")
     shared.run("task = asyncio.create_task(work())")
     assert shared.text("print(await task)") == "7\n"
@@ -92,17 +92,17 @@ def test_tasks_go_on_between_cells_and_asyncio_run_raises(shared):
     assert "cannot be called from a running event loop" in failed.state.error
 
 
-def test_a_cell_that_raises_stop_iteration_fails(shared):
+def test_stop_iteration_fails_the_cell(shared):
     assert '"StopIteration"' in shared.run("next(iter([]))").state.error
 
 
-def test_a_cancelled_loop_or_a_stopped_one_does_not_end_the_session(shared):
+def test_session_survives_stopped_event_loop(shared):
     shared.run("import asyncio\nfor task in asyncio.all_tasks(): task.cancel()")
     shared.run("asyncio.get_running_loop().stop()")
-    assert shared.text("print('still here')") == "still here\n"
+    assert shared.text("print('still running')") == "still running\n"
 
 
-def test_each_cell_is_a_run_with_a_log_of_its_own(shared):
+def test_each_cell_is_a_run_with_its_own_log(shared):
     first, second = shared.run("print('first')"), shared.run("print('second')")
     entries = {entry.id: entry for entry in shared.history(None).list()}
     assert "first" in entries[first.id].log()
@@ -110,15 +110,15 @@ def test_each_cell_is_a_run_with_a_log_of_its_own(shared):
     assert second.state.session == "main"
 
 
-def test_variables_come_with_their_types_and_sizes(shared):
+def test_variables_are_listed_with_type_and_size(shared):
     run = shared.run("text = 'a' * 1000\nclass Thing:\n    def __sizeof__(self): raise SystemExit\nthing = Thing()")
-    found = {name: (kind, size, shape) for name, kind, size, shape in run.state.variables.items}
-    assert found["text"] == ("str", 1049, "1000")
-    assert found["thing"] == ("Thing", 0, "")
-    assert "json" not in found
+    variables = {name: (kind, size, shape) for name, kind, size, shape in run.state.variables.items}
+    assert variables["text"] == ("str", 1049, "1000")
+    assert variables["thing"] == ("Thing", 0, "")
+    assert "json" not in variables
 
 
-def test_cells_wait_their_turn_and_say_so(shared, tmp_path):
+def test_cell_waits_for_running_cell_with_note(shared, tmp_path):
     first = shared.begin(gated(tmp_path / "gate", "z = 1"))
     second = shared.begin("print(z)")
     until(lambda: any("waiting for 1 cell" in note for note in second.state.notes))
@@ -128,7 +128,7 @@ def test_cells_wait_their_turn_and_say_so(shared, tmp_path):
     assert second.logs() == "1\n"
 
 
-def test_a_cell_that_waits_can_be_stopped_at_once(shared, tmp_path):
+def test_waiting_cell_can_be_stopped(shared, tmp_path):
     first = shared.begin(gated(tmp_path / "gate", "z = 2"))
     second, third = shared.begin("z = 3"), shared.begin("print(z)")
     until(lambda: any("waiting for 1 cell" in note for note in second.state.notes))
@@ -140,22 +140,22 @@ def test_a_cell_that_waits_can_be_stopped_at_once(shared, tmp_path):
     assert third.logs() == "2\n"
 
 
-INTERRUPTED = {
-    "a loop": "while True: pass",
+INTERRUPTIBLE = {
+    "loop": "while True: pass",
     "sleep": "import time; time.sleep(1000)",
-    "a lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "lock": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
     "await": "import asyncio; await asyncio.sleep(1000)",
-    "a loop that awaits": "import asyncio\nwhile True: await asyncio.sleep(0)",
-    "a busy coroutine": "async def busy():\n    while True: pass\nawait busy()",
-    "a child process": "import subprocess; subprocess.run(['sleep', '60'])",
-    "a flood": "while True: print('x' * 50)",
-    "a flood on stderr": "import sys\nwhile True: print('x' * 50, file=sys.stderr)",
+    "awaiting loop": "import asyncio\nwhile True: await asyncio.sleep(0)",
+    "busy coroutine": "async def busy():\n    while True: pass\nawait busy()",
+    "child process": "import subprocess; subprocess.run(['sleep', '60'])",
+    "endless output": "while True: print('x' * 50)",
+    "endless errors": "import sys\nwhile True: print('x' * 50, file=sys.stderr)",
     "C code": "import re; [re.match('(a*)*b', 'a' * 18) for _ in iter(int, 1)]",
 }
 
 
-@pytest.mark.parametrize("cell", INTERRUPTED.values(), ids=INTERRUPTED)
-def test_a_stop_interrupts_the_cell_and_keeps_the_session(shared, cell):
+@pytest.mark.parametrize("cell", INTERRUPTIBLE.values(), ids=INTERRUPTIBLE)
+def test_stop_interrupts_cell_and_keeps_session(shared, cell):
     shared.run("kept = 'kept'")
     run = shared.begin(f"print('begun')\n{cell}")
     until_printed(run, "begun")
@@ -166,7 +166,7 @@ def test_a_stop_interrupts_the_cell_and_keeps_the_session(shared, cell):
     assert shared.text("print(kept)") == "kept\n"
 
 
-def test_an_interrupt_of_one_awaiting_cell_leaves_no_task_behind(shared):
+def test_interrupt_of_awaiting_cell_leaves_no_task(shared):
     run = shared.begin("import asyncio\nprint('begun')\nawait asyncio.sleep(1000)")
     until_printed(run, "begun")
     run.stop()
@@ -174,7 +174,7 @@ def test_an_interrupt_of_one_awaiting_cell_leaves_no_task_behind(shared):
     assert shared.text("await asyncio.sleep(0.05); print(len(asyncio.all_tasks()))") == "1\n"
 
 
-def test_a_cell_that_handles_the_interrupt_succeeds(shared):
+def test_cell_that_handles_interrupt_succeeds(shared):
     run = shared.begin("import time\ntry:\n    print('begun'); time.sleep(1000)\nexcept KeyboardInterrupt:\n    w = 1")
     until_printed(run, "begun")
     run.stop()
@@ -182,13 +182,13 @@ def test_a_cell_that_handles_the_interrupt_succeeds(shared):
     assert shared.text("print(w)") == "1\n"
 
 
-def test_a_signal_while_no_cell_runs_is_ignored(shared):
+def test_interrupt_between_cells_is_ignored(shared):
     pid = int(shared.text("import os; v = 3; print(os.getpid())"))
     os.kill(pid, signal.SIGINT)
     assert shared.text("print(v)") == "3\n"
 
 
-def test_a_stop_of_a_waiting_cell_leaves_the_running_one_alone(shared, tmp_path):
+def test_stop_of_waiting_cell_does_not_stop_running_cell(shared, tmp_path):
     first = shared.begin(gated(tmp_path / "gate", "u = 1"))
     second = shared.begin("u = 2")
     second.stop()
@@ -198,7 +198,7 @@ def test_a_stop_of_a_waiting_cell_leaves_the_running_one_alone(shared, tmp_path)
     assert shared.text("print(u)") == "1\n"
 
 
-def test_a_second_stop_ends_the_session_but_only_after_some_seconds(notebook, monkeypatch):
+def test_second_stop_ends_session_after_a_few_seconds(notebook, monkeypatch):
     notebook.run("a = 1")
     run = notebook.begin(
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('begun')\nwhile True: time.sleep(1)"
@@ -209,17 +209,17 @@ def test_a_second_stop_ends_the_session_but_only_after_some_seconds(notebook, mo
     time.sleep(0.2)
     assert not run.state.ended
 
-    def ended_by_another():
+    def stop_again():
         run._backend.stop(run.name)
         return run.wait(0.2).ended
 
-    until(ended_by_another)
+    until(stop_again)
     assert run.state.session_ended
     with pytest.raises(SessionLost, match="stopped twice"):
         notebook.run("a")
 
 
-def test_run_timeout_interrupts_and_keeps_the_session(shared):
+def test_run_timeout_interrupts_cell_and_keeps_session(shared):
     run = shared.run("t = 1\nwhile True: pass", "-s --set run_timeout=0.3")
     assert (run.state.exited.reason, run.state.session_ended) == ("deadline", "")
     assert shared.text("print(t)") == "1\n"
@@ -227,13 +227,13 @@ def test_run_timeout_interrupts_and_keeps_the_session(shared):
 
 DEATHS = {
     "os._exit": ("import os; os._exit(3)", "exited with status 3"),
-    "a signal": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+    "signal": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
     "segfault": ("import ctypes; ctypes.string_at(0)", "signal 11"),
 }
 
 
 @pytest.mark.parametrize(("cell", "reason"), DEATHS.values(), ids=DEATHS)
-def test_a_death_lists_what_was_lost_and_the_next_cell_does_not_run(notebook, cell, reason):
+def test_crash_lists_lost_variables_and_blocks_next_cell(notebook, cell, reason):
     notebook.run("data = list(range(1000))")
     with pytest.raises(CellFailed) as failed:
         notebook.text(cell)
@@ -246,7 +246,7 @@ def test_a_death_lists_what_was_lost_and_the_next_cell_does_not_run(notebook, ce
     assert notebook.text("print('data' in globals())", "-s --restart") == "False\n"
 
 
-def test_a_killed_worker_is_a_lost_session(notebook):
+def test_killed_worker_is_a_lost_session(notebook):
     notebook.run("a = 1")
     run = notebook.begin("print('begun')\nwhile True: pass")
     until_printed(run, "begun")
@@ -256,7 +256,7 @@ def test_a_killed_worker_is_a_lost_session(notebook):
         notebook.run("a")
 
 
-def test_the_end_of_the_interpreter_between_cells_is_told(notebook):
+def test_crash_between_cells_is_reported(notebook):
     pid = int(notebook.text("import os; print(os.getpid())"))
     os.kill(pid, signal.SIGKILL)
     until(lambda: not notebook.entry().worker.is_alive)
@@ -264,14 +264,14 @@ def test_the_end_of_the_interpreter_between_cells_is_told(notebook):
         notebook.run("1")
 
 
-def test_an_idle_session_ends_and_the_next_cell_says_why(notebook):
+def test_idle_session_ends_and_next_cell_reports_it(notebook):
     notebook.run("a = 1", "-s --set keep=0.3")
     until(lambda: not notebook.entry().worker.is_alive)
     with pytest.raises(SessionLost, match=r"idle for 0.3 s.*a \(int\)"):
         notebook.run("a")
 
 
-def test_a_later_cell_can_change_how_long_the_session_lives(notebook):
+def test_later_cell_can_change_keep_and_max_age(notebook):
     notebook.run("a = 1", "-s --set max_age=1h")
     assert workers.ask(notebook.entry(), "status")["status"]["max_age"] == 3600
     notebook.run("a")
@@ -281,13 +281,13 @@ def test_a_later_cell_can_change_how_long_the_session_lives(notebook):
     until(lambda: not worker.is_alive)
 
 
-def test_a_cell_that_runs_at_max_age_is_followed_by_a_message_before_the_end(notebook, tmp_path, monkeypatch):
+def test_running_cell_finishes_before_max_age_ends_session(notebook, tmp_path, monkeypatch):
     run_past_max_age(notebook, tmp_path / "go", monkeypatch)
     with pytest.raises(SessionLost, match="it reached its max_age of 1 s"):
         notebook.run("1")
 
 
-def test_keep_0_binds_the_session_to_the_kernel(notebook):
+def test_keep_0_ends_session_with_kernel(notebook):
     notebook.run("a = 1")
     notebook.run("a", "-s --set keep=0")
     worker = notebook.entry().worker
@@ -295,14 +295,14 @@ def test_keep_0_binds_the_session_to_the_kernel(notebook):
     until(lambda: not worker.is_alive)
 
 
-def test_another_kernel_of_the_notebook_rejoins(notebook):
+def test_restarted_kernel_rejoins_session(notebook):
     notebook.run("a = 1")
     forget_connections()
     assert notebook.text("print(a)") == "1\n"
     assert [note for note in notebook.notes if "Rejoined session main" in note and "1 variable" in note]
 
 
-def test_a_session_that_is_bound_ends_with_its_kernel(notebook):
+def test_session_of_script_ends_with_its_process(notebook):
     notebook.is_interactive = False
     notebook.run("a = 1")
     worker = notebook.entry().worker
@@ -311,7 +311,7 @@ def test_a_session_that_is_bound_ends_with_its_kernel(notebook):
     assert not worker.is_alive
 
 
-def test_one_kernel_at_a_time(notebook, monkeypatch):
+def test_second_kernel_must_take_the_session(notebook, monkeypatch):
     notebook.run("a = 1")
     entry = notebook.entry()
     monkeypatch.setattr(workers, "CLIENT", "another kernel")
@@ -324,15 +324,15 @@ def test_one_kernel_at_a_time(notebook, monkeypatch):
     monkeypatch.undo()
 
 
-def test_two_notebooks_with_a_session_of_one_name(home, tmp_path):
-    one, two = Notebook(tmp_path / "one.ipynb"), Notebook(tmp_path / "two.ipynb")
-    one.run("a = 1")
-    assert two.text("print('a' in globals())") == "False\n"
+def test_notebooks_do_not_share_sessions_of_same_name(home, tmp_path):
+    first, second = Notebook(tmp_path / "one.ipynb"), Notebook(tmp_path / "two.ipynb")
+    first.run("a = 1")
+    assert second.text("print('a' in globals())") == "False\n"
     end_all()
 
 
 @pytest.mark.parametrize("token", ["", "0" * 64, None])
-def test_a_wrong_or_absent_token_is_refused(shared, token):
+def test_wrong_or_missing_token_is_refused(shared, token):
     shared.run("1")
     entry = shared.entry()
     connections = Connections(connect=workers.connections_to(entry).connect, token=token, client="x")
@@ -340,16 +340,16 @@ def test_a_wrong_or_absent_token_is_refused(shared, token):
         assert channel.request("status", {}) == {"error": "token"}
 
 
-def test_a_cell_that_is_sent_twice_runs_once(shared):
+def test_cell_submitted_twice_runs_once(shared):
     connections = workers.connect(shared.entry())
     submit, sent = SessionRuns.submit, []
 
-    def remember(runs, program, spec, run_id, **keywords):
+    def recording_submit(runs, program, spec, run_id, **keywords):
         sent.append((runs.number, run_id, program.order.encode()))
         return submit(runs, program, spec, run_id, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SessionRuns, "submit", remember)
+        patch.setattr(SessionRuns, "submit", recording_submit)
         shared.run("times = globals().get('times', 0) + 1\nprint('once')")
     number, run_id, order = sent[0]
     request = {"run": run_id, "client": connections.client, "number": number, "keep": 60, "max_age": 0}
@@ -362,18 +362,18 @@ def test_a_cell_that_is_sent_twice_runs_once(shared):
 
 @pytest.fixture
 def sizes(monkeypatch):
-    """The bytes of each cell that is sent."""
-    found, send = [], Channel.send
+    """The size in bytes of each cell that is sent."""
+    sizes, send = [], Channel.send
 
-    def remember(channel, do, values, body=b""):
-        found.extend([len(body)] if do == "run" else [])
+    def recording_send(channel, do, values, body=b""):
+        sizes.extend([len(body)] if do == "run" else [])
         send(channel, do, values, body)
 
-    monkeypatch.setattr(Channel, "send", remember)
-    return found
+    monkeypatch.setattr(Channel, "send", recording_send)
+    return sizes
 
 
-def test_the_modules_of_a_notebook_are_sent_once(notebook, sizes):
+def test_modules_are_sent_once_per_kernel(notebook, sizes):
     assert notebook.text("n = !echo one\nprint(n)") == "['one']\n"
     assert notebook.text("n = !echo two\nprint(n)") == "['two']\n"
     forget_connections()  # another kernel
@@ -381,7 +381,7 @@ def test_the_modules_of_a_notebook_are_sent_once(notebook, sizes):
     assert [size > 50_000 for size in sizes] == [True, False, True]
 
 
-def test_the_modules_of_a_cell_that_never_ran_serve_the_next_one(notebook, sizes, tmp_path):
+def test_modules_of_stopped_cell_are_used_by_next_cell(notebook, sizes, tmp_path):
     first = notebook.begin(gated(tmp_path / "gate", ""))
     second = notebook.begin("n = !echo two")
     second.stop()
@@ -392,25 +392,25 @@ def test_the_modules_of_a_cell_that_never_ran_serve_the_next_one(notebook, sizes
     assert [size > 50_000 for size in sizes] == [False, True, False]
 
 
-def test_a_connection_that_broke_between_two_cells_is_made_again(shared):
+def test_broken_connection_between_cells_is_reopened(shared):
     shared.run("1")
     for channel in workers.connect(shared.entry())._free:
         channel.end()
     assert shared.text("print('fine')") == "fine\n"
 
 
-def test_a_long_log_moves_to_a_file_and_a_long_cell_is_sent_by_one(shared):
+def test_long_output_and_long_cell(shared):
     text = "x" * 99
     assert shared.text(f"for i in range(2000): print({text!r})") == f"{text}\n" * 2000
     assert shared.text(f"# {'long ' * 4000}\nprint('after')") == "after\n"
 
 
-def test_the_source_of_what_a_cell_defines_is_found(shared):
+def test_inspect_finds_source_of_earlier_cell(shared):
     shared.run("import inspect\ndef doubled(x):\n    return 2 * x")
     assert shared.text("print(inspect.getsource(doubled))") == "def doubled(x):\n    return 2 * x\n\n"
 
 
-def test_completions_come_from_the_session_and_never_while_a_cell_runs(shared, tmp_path):
+def test_completions_come_from_idle_session(shared, tmp_path):
     shared.run("class Holder: pass\nholder = Holder()\nholder.attribute = {'key one': 1}")
     entry = shared.entry()
     assert ("holder", "instance") in workers.complete(entry, "", "hold", "name")
@@ -424,18 +424,18 @@ def test_completions_come_from_the_session_and_never_while_a_cell_runs(shared, t
     assert workers.complete(entry, "", "hold", "name")
 
 
-def test_a_slow_completion_is_not_waited_for_and_the_next_cell_runs(shared):
+def test_slow_completion_is_abandoned(shared):
     shared.run("import time\nclass Slow:\n    def __dir__(self):\n        time.sleep(1000)\nslow = Slow()")
     assert workers.complete(shared.entry(), "slow", "", "attribute") == ()
     assert shared.text("print('fine')") == "fine\n"
 
 
-def test_the_exception_of_a_cell_is_kept_for_debuggers(shared):
+def test_last_exception_is_available_to_debuggers(shared):
     shared.run("1 / 0")
     assert shared.text("import sys; print(repr(sys.last_value))") == "ZeroDivisionError('division by zero')\n"
 
 
-def test_noise_on_the_socket_does_not_disturb_the_session(shared):
+def test_invalid_data_on_socket_is_ignored(shared):
     shared.run("1")
     sock = workers.connections_to(shared.entry()).connect()
     with contextlib.closing(Channel(sock=sock, token="")):
@@ -444,7 +444,7 @@ def test_noise_on_the_socket_does_not_disturb_the_session(shared):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_gets_no_answer_even_with_the_token(shared):
+def test_other_users_are_refused_even_with_token(shared):
     shared.run("1")
     worker = shared.entry().worker
     path = Path(worker.address)
@@ -467,14 +467,14 @@ def test_another_user_gets_no_answer_even_with_the_token(shared):
     assert shared.text("print('fine')") == "fine\n"
 
 
-def test_only_the_user_can_open_the_socket(shared):
+def test_socket_is_private(shared):
     shared.run("1")
     path = Path(shared.entry().worker.address)
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(os.fsencode(path)) < 108
 
 
-def test_descriptors_and_logs_do_not_grow(shared):
+def test_cells_leak_no_file_descriptors(shared):
     shared.run("1")
     pid = shared.entry().worker.pid
 
@@ -486,19 +486,21 @@ def test_descriptors_and_logs_do_not_grow(shared):
     worker, client = count(pid), count("self")
     for _ in range(25):
         shared.run("1")
-    assert count(pid) <= worker + 2  # connections of cells that have just ended
+    assert count(pid) <= worker + 2  # connections of recent cells
     assert count("self") <= client + 2
 
 
 @pytest.fixture
 def events(monkeypatch):
-    """What comes of cells that have ended, as (run, kind, fields)."""
-    seen = []
-    monkeypatch.setattr(workers, "show_late", lambda event: seen.append((event["run"], event["kind"], event["fields"])))
-    return seen
+    """The late events of ended cells, as (run, kind, fields)."""
+    events = []
+    monkeypatch.setattr(
+        workers, "show_late", lambda event: events.append((event["run"], event["kind"], event["fields"]))
+    )
+    return events
 
 
-def test_output_of_threads_and_tasks_belongs_to_the_cell_that_started_them(shared, events):
+def test_late_output_of_threads_and_tasks_goes_to_their_cell(shared, events):
     shared.run("import threading, asyncio, sys\ngo = threading.Event()")
     threads = shared.run("def late():\n    go.wait()\n    print('of a thread')\nthreading.Thread(target=late).start()")
     tasks = shared.run(
@@ -513,7 +515,7 @@ def test_output_of_threads_and_tasks_belongs_to_the_cell_that_started_them(share
     assert displays == [{"text/plain": "5"}]
 
 
-def test_output_of_child_processes_belongs_to_the_cell_that_started_them(shared, events):
+def test_late_output_of_child_processes_goes_to_their_cell(shared, events):
     child = shared.run(
         "import subprocess, os\n"
         "child = subprocess.Popen('read x; echo late; echo error >&2', shell=True, stdin=subprocess.PIPE)"
@@ -528,7 +530,7 @@ def test_output_of_child_processes_belongs_to_the_cell_that_started_them(shared,
     assert shared.text("child = os.write(1, b'C\\n')") == "C\n"
 
 
-def test_output_of_a_forked_process_belongs_to_its_cell(shared, events):
+def test_late_output_of_forked_process_goes_to_its_cell(shared, events):
     forked = shared.run(
         "import multiprocessing, os\nfork = multiprocessing.get_context('fork')\ngo = fork.Event()\n"
         "def work():\n    print('now', flush=True)\n    go.wait()\n    print('x' * 9000)\n    os.write(1, b'raw')\n"
@@ -544,7 +546,7 @@ def test_output_of_a_forked_process_belongs_to_its_cell(shared, events):
     assert {run for run, _, _ in events} == {forked.id}
 
 
-def test_pipes_of_child_processes_end_with_the_last_one_that_has_them(notebook):
+def test_pipes_of_ended_child_processes_are_closed(notebook):
     notebook.run("import os, subprocess")
     pid = int(notebook.text("print(os.getpid())"))
     worker = notebook.entry().worker.pid
@@ -557,12 +559,12 @@ def test_pipes_of_child_processes_end_with_the_last_one_that_has_them(notebook):
     notebook.run("child = subprocess.Popen(['sleep', '60'])")
     for _ in range(10):
         notebook.run("subprocess.run('true'); os.system('true')")
-    assert count() <= before + 4  # those of `child`, and connections of cells that have just ended
+    assert count() <= before + 4  # the pipes of `child`, and connections of recent cells
     notebook.run("child.kill(); child.wait()")
     until(lambda: count() <= before + 2)
 
 
-def test_a_child_that_prints_without_end_neither_keeps_cells_from_ending_nor_fills_the_notebook(notebook, events):
+def test_endless_output_of_child_process_is_limited(notebook, events):
     notebook.run("import subprocess\nchild = subprocess.Popen(['yes'])")
     assert notebook.text("print('next')") == "next\n"
     until(lambda: any("omitted" in fields["text"] for _, _, fields in events))
@@ -571,63 +573,63 @@ def test_a_child_that_prints_without_end_neither_keeps_cells_from_ending_nor_fil
 
 
 @pytest.fixture
-def followed(notebook, monkeypatch):
-    """A notebook that follows its runs at once, and learns only there that one was not accepted."""
+def blocking_notebook(notebook, monkeypatch):
+    """A notebook whose `begin` follows the run to its end, and raises if the run was refused."""
     monkeypatch.setattr(notebook, "waits_for_end", True, raising=False)
     monkeypatch.setattr(notebook, "follow", lambda run, prepared: bool(run.follow()), raising=False)
     return notebook
 
 
-def test_a_followed_cell_is_read_by_the_thread_that_follows_it(followed):
-    assert followed.text("print(1)") == "1\n"
-    assert followed.text("import time; print(2); time.sleep(0.2); print(3)") == "2\n3\n"
-    run = followed.begin("4")
+def test_blocking_cell_is_read_by_the_calling_thread(blocking_notebook):
+    assert blocking_notebook.text("print(1)") == "1\n"
+    assert blocking_notebook.text("import time; print(2); time.sleep(0.2); print(3)") == "2\n3\n"
+    run = blocking_notebook.begin("4")
     assert run._is_read.wait(10)
     assert not [thread.name for thread in threading.enumerate() if thread.name.endswith(run.id)]
 
 
-def test_a_followed_cell_learns_that_its_session_has_ended(followed, monkeypatch):
-    followed.run("data = 1")
-    followed.run("import os, threading; threading.Timer(0.3, os._exit, [3]).start()")
-    connections = workers.connect(followed.entry())
-    known = connections.status
-    monkeypatch.setattr(Connections, "status", property(lambda _: known))  # as if nothing were known of the end yet
+def test_blocking_cell_reports_ended_session(blocking_notebook, monkeypatch):
+    blocking_notebook.run("data = 1")
+    blocking_notebook.run("import os, threading; threading.Timer(0.3, os._exit, [3]).start()")
+    connections = workers.connect(blocking_notebook.entry())
+    status = connections.status
+    monkeypatch.setattr(Connections, "status", property(lambda _: status))  # as if the end were not known yet
     time.sleep(0.6)
     for _ in range(2):
         with pytest.raises(SessionLost, match=r"exited with status 3 while no cell was running.*data \(int\)"):
-            followed.begin("data")
-    assert [entry.summary.outcome for entry in followed.history(None).list()][:1] == ["NotStarted"]
+            blocking_notebook.begin("data")
+    assert [entry.summary.outcome for entry in blocking_notebook.history(None).list()][:1] == ["NotStarted"]
 
 
-def test_a_followed_cell_learns_that_another_kernel_has_the_session(followed, monkeypatch):
-    followed.run("data = 1")
-    entry = followed.entry()
-    known = workers.connect(entry).status
+def test_blocking_cell_reports_session_of_other_kernel(blocking_notebook, monkeypatch):
+    blocking_notebook.run("data = 1")
+    entry = blocking_notebook.entry()
+    status = workers.connect(entry).status
     other = Connections(connect=workers.connect(entry).connect, token=entry.worker.token, client="other")
     other.hold(host="elsewhere", pid=1, take=True)
-    monkeypatch.setattr(Connections, "status", property(lambda _: known))
+    monkeypatch.setattr(Connections, "status", property(lambda _: status))
     with pytest.raises(SessionBusy, match="process 1 on elsewhere"):
-        followed.begin("data")
+        blocking_notebook.begin("data")
     other.close()
 
 
-def test_an_interrupt_of_a_followed_cell_interrupts_it(followed):
-    followed.run("import time")
+def test_interrupt_of_blocking_cell_stops_it(blocking_notebook):
+    blocking_notebook.run("import time")
     timer = threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        followed.begin("time.sleep(30)")
-    assert followed.text("print('kept')") == "kept\n"
+        blocking_notebook.begin("time.sleep(30)")
+    assert blocking_notebook.text("print('kept')") == "kept\n"
 
 
-def test_output_between_two_cells_reaches_the_first(shared, events):
+def test_output_between_cells_goes_to_the_first(shared, events):
     run = shared.run("import threading\nthreading.Timer(0.05, print, ['between']).start()")
     until(lambda: events)
     assert events == [(run.id, "text", {"stream": "stdout", "text": "between\n"})]
     assert shared.text("print('next')") == "next\n"
 
 
-def test_late_output_without_a_client_is_shown_by_the_next_cell(notebook, events):
+def test_late_output_without_client_is_shown_by_next_cell(notebook, events):
     notebook.run("import threading\nthreading.Timer(0.3, print, ['late']).start()")
     forget_connections()
     time.sleep(0.6)
@@ -636,17 +638,17 @@ def test_late_output_without_a_client_is_shown_by_the_next_cell(notebook, events
 
 
 @pytest.mark.parametrize(("call", "password"), [("input('Name: ')", False), ("__import__('getpass').getpass()", True)])
-def test_a_question_is_answered(shared, monkeypatch, call, password):
-    asked = []
-    monkeypatch.setattr(shared, "ask", lambda question: asked.append(question) or "Ada \N{SNOWMAN}", raising=False)
+def test_input_is_answered_by_front_end(shared, monkeypatch, call, password):
+    questions = []
+    monkeypatch.setattr(shared, "ask", lambda question: questions.append(question) or "Ada \N{SNOWMAN}", raising=False)
     monkeypatch.setattr(shared, "follow", lambda run, prepared: bool(run.follow()))
     assert shared.text(f"print('before')\nprint({call})") == "before\nAda \N{SNOWMAN}\n"
-    assert [(question.prompt, question.password) for question in asked] == [
+    assert [(question.prompt, question.password) for question in questions] == [
         ("Password: " if password else "Name: ", password)
     ]
 
 
-def test_a_question_that_cannot_be_answered_raises(shared, monkeypatch):
+def test_input_fails_if_front_end_cannot_answer(shared, monkeypatch):
     monkeypatch.setattr(shared, "follow", lambda run, prepared: not run.follow())
     assert "the front end cannot answer" in shared.run("input('Name: ')").state.error
     monkeypatch.setattr(shared, "is_interactive", False)
@@ -655,7 +657,7 @@ def test_a_question_that_cannot_be_answered_raises(shared, monkeypatch):
     assert failed.state.question is None
 
 
-def test_a_question_can_be_interrupted(shared, monkeypatch):
+def test_input_can_be_interrupted(shared, monkeypatch):
     def interrupt(question):
         raise KeyboardInterrupt
 
@@ -668,41 +670,41 @@ def test_a_question_can_be_interrupted(shared, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("-s --set variables=A=B", "has variables"),
         ("-s -p 3.8", "has Python"),
         ("-s -b argo", "has backend local"),
     ],
 )
-def test_an_option_that_cannot_change_is_an_error(shared, line, words):
+def test_changed_option_of_session_is_refused(shared, line, message):
     shared.run("1")
-    with pytest.raises(SpecError, match=words) as error:
+    with pytest.raises(SpecError, match=message) as error:
         shared.run("1", line)
     assert "%argo restart main" in error.value.hint
 
 
-def test_an_option_that_repeats_the_session_is_no_change(shared):
+def test_repeated_option_of_session_is_accepted(shared):
     shared.run("1")
     assert shared.text("print(1)", "-s -b local") == "1\n"
 
 
 @pytest.fixture
 def index(monkeypatch, tmp_path):
-    with IndexServer() as serving:
-        monkeypatch.setenv("UV_DEFAULT_INDEX", serving.url)
+    with IndexServer() as server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", server.url)
         monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
         monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-        serving.add("alpha", "1.0", requires=["beta"])
-        serving.add("beta", "1.0")
-        serving.add("beta", "2.0")
-        serving.add("gamma", "1.0", requires=["beta"])
-        serving.add("delta", "1.0", requires=["beta<2"])
-        serving.add("epsilon", "1.0")
-        yield serving
+        server.add("alpha", "1.0", requires=["beta"])
+        server.add("beta", "1.0")
+        server.add("beta", "2.0")
+        server.add("gamma", "1.0", requires=["beta"])
+        server.add("delta", "1.0", requires=["beta<2"])
+        server.add("epsilon", "1.0")
+        yield server
 
 
-def test_packages_are_added_and_never_changed(notebook, index, monkeypatch):
+def test_packages_are_added_but_not_changed(notebook, index, monkeypatch):
     notebook.run("import alpha, beta", "-s --deps alpha")
     first = notebook.run("import gamma, subprocess, sys", "-s --deps gamma")
     assert dict(first.packages) == {"alpha": "1.0", "beta": "2.0", "gamma": "1.0"}
@@ -714,7 +716,7 @@ def test_packages_are_added_and_never_changed(notebook, index, monkeypatch):
     assert notebook.text("print(1)", "-s --deps 'alpha beta>1'") == "1\n"
 
 
-def test_packages_that_pip_installs_belong_to_the_session(notebook, index):
+def test_pip_adds_packages_to_the_session(notebook, index):
     notebook.run("x = 1", "-s --deps alpha")
     assert notebook.text("%pip install -q gamma\nimport gamma; print(x)") == "1\n"
     with pytest.raises(ResolutionError, match=r"beta 2.0 is installed and 1.0 is needed") as error:
@@ -730,7 +732,7 @@ def test_packages_that_pip_installs_belong_to_the_session(notebook, index):
     assert notebook.text("import epsilon; print(2)", "-s --deps epsilon") == "2\n"
 
 
-def test_a_restart_keeps_the_packages_and_a_clean_one_those_of_the_first_cell(notebook, index):
+def test_restart_keeps_packages_unless_clean(notebook, index):
     notebook.run("import alpha", "-s --deps alpha")
     notebook.run("import gamma", "-s --deps gamma")
     registry = Registry.of_this_user()

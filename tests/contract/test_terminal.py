@@ -1,4 +1,4 @@
-"""`uv-argo` as a process: what ends it, and what that leaves."""
+"""`uv-argo` in a terminal: signals, exit status, encodings, the home folder and output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ finally:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_polite_signal_stops_the_run_and_its_end_is_kept(tmp_path, number):
+def test_signal_stops_run_and_records_outcome(tmp_path, number):
     (tmp_path / "cell.py").write_text(CELL)
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, "run", "cell.py"],
@@ -47,7 +47,7 @@ def test_a_polite_signal_stops_the_run_and_its_end_is_kept(tmp_path, number):
         text=True,
     )
     assert process.stdout.readline() == "up\n"
-    time.sleep(0.3)  # in the middle of a write, the interrupt may have that text written twice
+    time.sleep(0.3)  # an interrupt during a write could repeat the text
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (128 + number, "cleaned\n")
@@ -55,7 +55,7 @@ def test_a_polite_signal_stops_the_run_and_its_end_is_kept(tmp_path, number):
     assert History(tmp_path / "home" / "data" / "runs").last().outcome == "Stopped"
 
 
-def test_a_request_runs_as_it_is(tmp_path, monkeypatch, capsys):
+def test_run_request_executes_its_code(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     code = "import alpha\nprint('{{x}}', alpha.VERSION)"
@@ -70,7 +70,7 @@ def test_a_request_runs_as_it_is(tmp_path, monkeypatch, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-WATCHED_MAIN = """
+AUDITED_MAIN = """
 import json, sys
 started = []
 program = {"subprocess.Popen": lambda args: args[1][0], "os.posix_spawn": lambda args: args[0]}
@@ -85,17 +85,17 @@ HEAVY = {
     "uv_argo_magic.core.protocol.values", "uv_argo_magic.core.resolution.install_errors",
     "uv_argo_magic.core.requirements.parser", "uv_argo_magic.uv.resolver",
 }  # fmt: skip
-"""What takes longer to import than a small script to run."""
+"""Modules whose import takes longer than a small script."""
 
 
-def test_a_run_without_dependencies_starts_one_process_imports_little_and_leaves_nothing(tmp_path):
+def test_run_starts_one_process_and_imports_no_heavy_modules(tmp_path):
     (tmp_path / "hello.py").write_text("print('hello')\n")
     (tmp_path / "tmp").mkdir()
-    # A variable of the tests' own could be a setting of an installed backend: looking for that takes a scan.
+    # A UV_ARGO_ variable of the tests could be a setting of an installed backend, which takes a scan of packages.
     env = {name: value for name, value in os.environ.items() if not name.startswith("UV_ARGO_")}
-    for _ in range(2):  # the first packs the guest
+    for _ in range(2):  # the first run packs the guest
         completed = subprocess.run(
-            [sys.executable, "-c", WATCHED_MAIN, "run", "hello.py"],
+            [sys.executable, "-c", AUDITED_MAIN, "run", "hello.py"],
             cwd=tmp_path,
             env=env | {"UV_ARGO_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")},
             capture_output=True,
@@ -128,15 +128,15 @@ def folder(tmp_path, monkeypatch):
         ("import sys; sys.exit()", 0, ""),
     ],
 )
-def test_the_exit_status_is_that_of_the_script(folder, capsys, script, status, error):
+def test_exit_status_is_that_of_the_script(folder, capsys, script, status, error):
     (folder / "script.py").write_text(script)
     assert main(["run", "script.py"]) == status
-    shown = capsys.readouterr().err
-    assert shown.startswith(error)
-    assert bool(shown) == bool(error)
+    stderr = capsys.readouterr().err
+    assert stderr.startswith(error)
+    assert bool(stderr) == bool(error)
 
 
-def test_arguments_behind_two_dashes_reach_the_script(folder, capsys):
+def test_arguments_after_two_dashes_are_passed_to_script(folder, capsys):
     (folder / "args.py").write_text("import sys\nprint(sys.argv[1:])\n")
     assert main(["run", "args.py", "--timeout", "1m", "--", "-b", "two words", "--", "$x"]) == 0
     assert capsys.readouterr().out == "['-b', 'two words', '--', '$x']\n"
@@ -145,20 +145,20 @@ def test_arguments_behind_two_dashes_reach_the_script(folder, capsys):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8-sig", "utf-16"])
-def test_a_script_in_another_encoding_runs_if_it_declares_it(folder, capsys, encoding):
-    declared = f"# -*- coding: {encoding} -*-\n" if encoding in ("latin-1", "cp1252") else ""
+def test_script_runs_with_declared_encoding(folder, capsys, encoding):
+    declaration = f"# -*- coding: {encoding} -*-\n" if encoding in ("latin-1", "cp1252") else ""
     (folder / "script.py").write_text(
-        f"{declared}print('caf\xe9', open(__file__, encoding='utf-8').read()[-3:])\n", encoding=encoding
+        f"{declaration}print('caf\xe9', open(__file__, encoding='utf-8').read()[-3:])\n", encoding=encoding
     )
     status = main(["run", "script.py"])
-    shown = capsys.readouterr()
+    captured = capsys.readouterr()
     if encoding == "utf-16":
-        assert (status, shown.err.splitlines()[0]) == (2, "SpecError: script.py is not UTF-8 text")
+        assert (status, captured.err.splitlines()[0]) == (2, "SpecError: script.py is not UTF-8 text")
     else:
-        assert (status, shown.out) == (0, "caf\xe9 ])\n\n")
+        assert (status, captured.out) == (0, "caf\xe9 ])\n\n")
 
 
-def test_a_notebook_is_never_run_as_a_script(folder, capsys):
+def test_notebook_is_not_run_as_script(folder, capsys):
     for name in ("study.ipynb", "study.py"):
         (folder / name).write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
         assert main(["run", name]) == 2
@@ -166,7 +166,7 @@ def test_a_notebook_is_never_run_as_a_script(folder, capsys):
 
 
 @pytest.mark.parametrize("home", ["/", "/nonexistent-home"])
-def test_no_folder_is_created_where_there_is_no_home(tmp_path, monkeypatch, capsys, home):
+def test_unusable_home_is_reported_and_not_created(tmp_path, monkeypatch, capsys, home):
     monkeypatch.delenv("UV_ARGO_HOME", raising=False)
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -179,19 +179,19 @@ def test_no_folder_is_created_where_there_is_no_home(tmp_path, monkeypatch, caps
     assert set(Path("/").iterdir()) == before
 
 
-def test_a_home_that_cannot_be_written_is_named_with_what_to_set(tmp_path, monkeypatch, capsys):
+def test_unwritable_home_is_reported_with_hint(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "file" / "home"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text("1\n")
     assert main(["run", "script.py"]) != 0
-    shown = capsys.readouterr().err
-    assert f"cannot write the history: [Errno 20] Not a directory: '{tmp_path / 'file'}" in shown
-    assert "set UV_ARGO_HOME to a folder that can be written" in shown
+    stderr = capsys.readouterr().err
+    assert f"cannot write the history: [Errno 20] Not a directory: '{tmp_path / 'file'}" in stderr
+    assert "set UV_ARGO_HOME to a folder that can be written" in stderr
 
 
-def in_terminal(command, **variables):
-    """The output of a command in a terminal of 80 columns."""
+def run_in_terminal(command, **variables):
+    """Return the output of a command in a terminal of 80 columns."""
     output = []
 
     def read(fd):
@@ -212,17 +212,17 @@ def in_terminal(command, **variables):
     return b"".join(output).decode()
 
 
-def test_tables_fit_the_terminal_and_have_colours(folder):
+def test_tables_fit_terminal_and_have_colours(folder):
     long = "numpy_pandas_and_a_long_line = 'of code that is longer than any terminal is wide, by far'\n"
     (folder / "long.py").write_text(long)
     assert main(["run", "long.py"]) == 0
-    shown = in_terminal(["runs"])
-    assert shown.startswith("\x1b[1mRUN ")
-    assert max(map(len, re.sub(r"\x1b\[\d*m", "", shown).splitlines())) <= 80
-    assert "\x1b[1;31mSpecError\x1b[0m: unknown command" in in_terminal(["nope"])
-    assert "\x1b" not in in_terminal(["runs"], NO_COLOR="1")
+    table = run_in_terminal(["runs"])
+    assert table.startswith("\x1b[1mRUN ")
+    assert max(map(len, re.sub(r"\x1b\[\d*m", "", table).splitlines())) <= 80
+    assert "\x1b[1;31mSpecError\x1b[0m: unknown command" in run_in_terminal(["nope"])
+    assert "\x1b" not in run_in_terminal(["runs"], NO_COLOR="1")
 
 
-def test_the_version(capsys):
+def test_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"uv-argo {uv_argo_magic.__version__}\n"

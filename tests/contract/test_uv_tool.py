@@ -1,4 +1,4 @@
-"""What uv draws on a terminal, read as lines and progress; recorded from uv 0.13.9."""
+"""Terminal output of uv, parsed into lines and progress; recorded from uv 0.13.9."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def frame(done, *bars):
     return "".join(rows) + "\x1b[1A\r\x1b[2K" * len(rows)
 
 
-DRAWN = (
+TERMINAL_OUTPUT = (
     "Using CPython 3.11.7 interpreter at: python3\r\n"
     + row(f"{SPINNER} Resolving dependencies...") + "\r\x1b[2KResolved 3 packages in 376ms\r\n"
     + frame(0)
@@ -36,46 +36,49 @@ LINES = (
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])
-def test_lines_stay_and_frames_become_progress(size, monkeypatch):
+def test_screen_keeps_lines_and_reports_progress(size, monkeypatch):
     monkeypatch.setattr(uv_tool, "INTERVAL", 0.0)
-    seen = []
-    screen = uv_tool.Screen(lambda kind, **fields: seen.append((kind, *fields.values())))
-    lines = "".join(screen.feed(DRAWN[at : at + size]) for at in range(0, len(DRAWN), size)) + screen.close()
+    events = []
+    screen = uv_tool.Screen(lambda kind, **fields: events.append((kind, *fields.values())))
+    lines = (
+        "".join(screen.feed(TERMINAL_OUTPUT[start : start + size]) for start in range(0, len(TERMINAL_OUTPUT), size))
+        + screen.close()
+    )
     assert lines == LINES
-    if size < 100:  # else the last frame of each line counts
+    if size < 100:  # with larger chunks, only the last frame of each line is reported
         six, mib = int(10.79 * 1024), 1 << 20
-        wanted = [(0, 3, 0, 0), (0, 3, 0, six), (1, 3, six + 3 * mib // 2, six + 16 * mib),
+        expected = [(0, 3, 0, 0), (0, 3, 0, six), (1, 3, six + 3 * mib // 2, six + 16 * mib),
                   (3, 3, six + 16 * mib + 2048 * mib, six + 16 * mib + 2048 * mib),
                   (2, 3, six + 16 * mib + 1024 * mib, six + 16 * mib + 2048 * mib)]  # fmt: skip
-        got = [one[1:] for one in seen]
+        reported = [progress for _, *progress in events]
         assert [
-            one
-            for one in wanted
-            if not any(all(abs(a - b) < 2 for a, b in zip(one, other, strict=True)) for other in got)
+            progress
+            for progress in expected
+            if not any(all(abs(a - b) < 2 for a, b in zip(progress, other, strict=True)) for other in reported)
         ] == []
-        assert {one[0] for one in seen} == {"progress"}
+        assert {kind for kind, *_ in events} == {"progress"}
 
 
-def test_an_error_behind_rows_that_were_not_erased_is_a_line():
+def test_error_after_progress_rows_is_a_line():
     screen = uv_tool.Screen(lambda *_, **__: None)
-    drawn = (
+    output = (
         row(f"{SPINNER} Preparing packages... (0/3)")
         + row("six  ---- 1 B/2 B")
         + "error: Failed to fetch\r\n  cause: x"
     )
-    assert screen.feed(drawn) + screen.close() == "error: Failed to fetch\n  cause: x\n"
+    assert screen.feed(output) + screen.close() == "error: Failed to fetch\n  cause: x\n"
 
 
-def test_a_record_a_second(monkeypatch):
+def test_progress_is_reported_once_a_second(monkeypatch):
     monkeypatch.setattr(uv_tool.time, "monotonic", lambda: 5.0)
-    seen = []
-    screen = uv_tool.Screen(lambda kind, **fields: seen.append(fields))
+    events = []
+    screen = uv_tool.Screen(lambda kind, **fields: events.append(fields))
     for done in range(3):
         screen.feed(frame(done))
-    assert [one["done"] for one in seen] == [0]
+    assert [event["done"] for event in events] == [0]
 
 
-def test_without_terminals_there_is_none(monkeypatch):
+def test_open_terminal_returns_none_without_pty(monkeypatch):
     def fail():
         raise OSError("no more")
 
