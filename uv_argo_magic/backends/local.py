@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
-    from uv_argo_magic.backends.base import WorkerOptions
+    from uv_argo_magic.backends.sessions import WorkerOptions
     from uv_argo_magic.core.protocol.events import NodePhase
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings

@@ -30,7 +30,7 @@ from uv_argo_magic.errors import BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.backends.base import WorkerOptions
+    from uv_argo_magic.backends.sessions import WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.settings import Resources
 

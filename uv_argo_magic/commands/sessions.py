@@ -6,7 +6,7 @@ import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends.sessions import sessions_of_all_users
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.spec import quantity
 from uv_argo_magic.core.view import messages
@@ -18,7 +18,7 @@ from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from uv_argo_magic.backends.base import RemoteSession
+    from uv_argo_magic.backends.sessions import RemoteSession
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.config import Config
 
@@ -58,7 +58,7 @@ def list_sessions(request: Request) -> Iterator[str | Table]:
 
 def _list_all(configuration: Config, *, all_namespaces: bool) -> str | Table:
     """The sessions of every user, the most expensive idle ones first."""
-    found = base.sessions(configuration.backend, configuration.settings, all_namespaces=all_namespaces)
+    found = sessions_of_all_users(configuration.backend, configuration.settings, all_namespaces=all_namespaces)
     if not found:
         return f"No sessions on {configuration.backend}."
     now = time.time()

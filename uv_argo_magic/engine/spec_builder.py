@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config, values
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends.sessions import exchanges_files
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import env_file
 from uv_argo_magic.core.spec.run_spec import Pushed, Reads, RunSpec, Settings
@@ -189,6 +189,6 @@ LOG_LIMIT = 8 * 2**20
 
 def _value_limit(settings: Settings, backend: str, session: Session | None) -> int:
     """The size limit of pulled values, which is lower if they are part of the log instead of files."""
-    if base.exchanges_files(backend, in_session=session is not None):
+    if exchanges_files(backend, in_session=session is not None):
         return settings.value_limit
     return min(settings.value_limit or LOG_LIMIT, LOG_LIMIT)

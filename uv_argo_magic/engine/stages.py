@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends.sessions import exchanges_files
 from uv_argo_magic.core.protocol.events import Question
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as runs
@@ -130,7 +130,7 @@ def _is_confirmed(question: PolicyError, front_end: FrontEnd) -> bool:
 
 def _exchange(spec: RunSpec, front_end: FrontEnd, run_id: str) -> str:
     """The folder for files of values in the history; "" if the run is not stored, or its backend does not use files."""
-    takes_files = (spec.push or spec.pull) and base.exchanges_files(spec.backend, in_session=bool(spec.session))
+    takes_files = (spec.push or spec.pull) and exchanges_files(spec.backend, in_session=bool(spec.session))
     history = front_end.history(spec.settings) if run_id and takes_files else None
     return str(history.root / run_id / "values") if history is not None else ""
 

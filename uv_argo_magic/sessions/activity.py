@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.errors import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
-    from uv_argo_magic.backends.base import RemoteSessions
+    from uv_argo_magic.backends.sessions import RemoteSessions
 
 EVERY = 300.0
 

@@ -18,7 +18,8 @@ from uv_argo_magic.errors import BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uv_argo_magic.backends.base import Item, RemoteRun, RemoteSessions
+    from uv_argo_magic.backends.base import Item, RemoteRun
+    from uv_argo_magic.backends.sessions import RemoteSessions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter

@@ -21,7 +21,7 @@ from uv_argo_magic.sessions.registry import Ending
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.backends.base import RemoteSessions
+    from uv_argo_magic.backends.sessions import RemoteSessions
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.sessions.registry import Registry, SessionEntry
 

@@ -23,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 
 from uv_argo_magic._os import paths, process_id, user
 from uv_argo_magic.backends import base
+from uv_argo_magic.backends.sessions import WorkerOptions, remote_sessions, with_sessions
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 from uv_argo_magic.core.spec import quantity, settings_parser
@@ -37,6 +38,7 @@ from uv_argo_magic.uv import interpreters
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from uv_argo_magic.backends.sessions import RemoteSessions
     from uv_argo_magic.config import Config
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -135,7 +137,7 @@ class Session:
                 hint=f"Leave out env and venv, or --session {self.name}.",
             )
         if entry is None:
-            base.with_sessions(base.load(configuration.backend), configuration.backend)
+            with_sessions(base.load(configuration.backend), configuration.backend)
             return configuration
         kept: dict[str, Any] = {}
         for key in sorted(FIXED):
@@ -184,7 +186,7 @@ class Session:
 
     def _with_gpu_keep(self, spec: RunSpec) -> RunSpec:
         """The spec of a new session, with a shorter `keep` if it requests a GPU of a cluster."""
-        has_gpu = spec.resources.gpu and quantity.limit(spec.resources.gpu) and base.remote_sessions(spec.backend)
+        has_gpu = spec.resources.gpu and quantity.limit(spec.resources.gpu) and remote_sessions(spec.backend)
         keep = self._gpu_keep(spec.settings)
         if not (has_gpu and keep):
             return spec
@@ -264,7 +266,7 @@ class Session:
         connections.interpreter = prepared.interpreter
         if prepared.spec.requirements or prepared.installs:
             connections.forget_status()
-        remote = base.remote_sessions(entry.backend)
+        remote = remote_sessions(entry.backend)
         return SessionRuns(
             name=self.name,
             connections=connections,
@@ -278,7 +280,7 @@ class Session:
             most_values=prepared.spec.settings.value_limit,
         )
 
-    def _pod(self, entry: SessionEntry, backend: base.RemoteSessions, settings: Settings) -> PodSession:
+    def _pod(self, entry: SessionEntry, backend: RemoteSessions, settings: Settings) -> PodSession:
         gpu_keep = self._gpu_keep(settings)
         if gpu_keep == settings.keep:
             gpu_keep = 0.0
@@ -286,7 +288,7 @@ class Session:
 
     def _start(self, prepared: Prepared, lock: Lock | None) -> None:
         spec = prepared.spec
-        backend = base.with_sessions(prepared.target.backend, spec.backend)
+        backend = with_sessions(prepared.target.backend, spec.backend)
         live = sum(entry.worker is not None and entry.worker.is_alive for entry in self.registry.list())
         if spec.settings.max_sessions and live >= spec.settings.max_sessions:
             raise SpecError(
@@ -300,7 +302,7 @@ class Session:
         address = backend.start_worker(
             prepared.program,
             spec,
-            base.WorkerOptions(
+            WorkerOptions(
                 name=self.name,
                 token_digest=hashlib.sha256(token.encode()).hexdigest(),
                 keep=spec.settings.keep,
@@ -311,7 +313,7 @@ class Session:
                 user=user.name(),
             ),
         )
-        is_remote = base.remote_sessions(spec.backend) is not None
+        is_remote = remote_sessions(spec.backend) is not None
         host, boot = ("", "") if is_remote else (socket.gethostname(), boot_id())
         worker = Worker(address=address, token=token, host=host, boot=boot, pid=0, started="")
         kept = self.entry
@@ -410,7 +412,7 @@ def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
         phase={"running": "Running", "waiting": "Pending"}.get(state, ended),
         started_at=entry.begun,
     )
-    connections, backend, spec = workers.connections_to(session), base.remote_sessions(session.backend), entry.spec()
+    connections, backend, spec = workers.connections_to(session), remote_sessions(session.backend), entry.spec()
     runs = SessionRuns(
         name=session.name,
         connections=connections,
@@ -426,7 +428,7 @@ def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
 
 
 def _in_pod_log(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
-    backend, address = base.remote_sessions(entry.backend), entry.note("worker")
+    backend, address = remote_sessions(entry.backend), entry.note("worker")
     if backend is None or not address:
         return None
     remote = base.RemoteRun(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic._os import process_id
 from uv_argo_magic.backends import base
+from uv_argo_magic.backends.sessions import remote_sessions, with_sessions
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SessionBusy, SessionLost
 from uv_argo_magic.sessions.channel import Connections
@@ -23,6 +24,7 @@ from uv_argo_magic.sessions.registry import Ending, parse_ending
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from uv_argo_magic.backends.sessions import RemoteSessions
     from uv_argo_magic.sessions.registry import Registry, SessionEntry, Worker
 
 CLIENT = secrets.token_hex(8)
@@ -187,7 +189,7 @@ def end(entry: SessionEntry, reason: str, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def _end_remote(entry: SessionEntry, remote: base.RemoteSessions, reason: str) -> None:
+def _end_remote(entry: SessionEntry, remote: RemoteSessions, reason: str) -> None:
     """Request the worker to end, so that its interpreter can clean up; if it does not respond, the backend ends it."""
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     has_agreed = False
@@ -199,8 +201,8 @@ def _end_remote(entry: SessionEntry, remote: base.RemoteSessions, reason: str) -
         remote.end_worker(entry.worker.address)
 
 
-def _remote(entry: SessionEntry) -> base.RemoteSessions | None:
-    return base.remote_sessions(entry.backend) if entry.worker is not None and entry.worker.is_remote else None
+def _remote(entry: SessionEntry) -> RemoteSessions | None:
+    return remote_sessions(entry.backend) if entry.worker is not None and entry.worker.is_remote else None
 
 
 def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | None:
@@ -304,7 +306,7 @@ def forget(worker: Worker) -> None:
 
 
 def connections_to(entry: SessionEntry) -> Connections:
-    backend, worker = base.with_sessions(base.load(entry.backend), entry.backend), entry.worker
+    backend, worker = with_sessions(base.load(entry.backend), entry.backend), entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
     return Connections(
         connect=lambda: backend.connect(worker.address),

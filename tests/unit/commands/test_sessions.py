@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from uv_argo_magic.backends import base
-from uv_argo_magic.backends.base import RemoteSession
+from uv_argo_magic.backends.sessions import RemoteSession, sessions_of_all_users
 from uv_argo_magic.commands import sessions
 from uv_argo_magic.config import Config
 from uv_argo_magic.core.spec.run_spec import Settings
@@ -26,7 +25,7 @@ def session(user, idle, **more):
 
 
 def listed(monkeypatch, *found, all_namespaces=False):
-    monkeypatch.setattr(base, "sessions", lambda *_, **__: found)
+    monkeypatch.setattr(sessions, "sessions_of_all_users", lambda *_, **__: found)
     return sessions._list_all(Config(settings=Settings(), backend="argo"), all_namespaces=all_namespaces)
 
 
@@ -62,5 +61,5 @@ def test_a_session_that_has_not_started_is_not_idle(monkeypatch):
 
 def test_a_backend_without_such_a_list_names_those_that_have_one():
     with pytest.raises(SpecError, match="the local backend does not list the sessions of all users") as raised:
-        base.sessions("local", Settings(), all_namespaces=False)
+        sessions_of_all_users("local", Settings(), all_namespaces=False)
     assert raised.value.hint == "Choose one that does: -b argo."

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from uv_argo_magic.backends.argo.client import ArgoClient
     from uv_argo_magic.backends.argo.cluster_features import Features
     from uv_argo_magic.backends.argo.early_output import EarlyOutput
-    from uv_argo_magic.backends.base import Item, RemoteRun, RemoteSession, WorkerEnd, WorkerOptions
+    from uv_argo_magic.backends.base import Item, RemoteRun
+    from uv_argo_magic.backends.sessions import RemoteSession, WorkerEnd, WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter

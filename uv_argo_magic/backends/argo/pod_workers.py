@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.client import pods_of
 from uv_argo_magic.backends.argo.follow import Follower, so_far
-from uv_argo_magic.backends.base import WorkerEnd
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes import port_forward
 from uv_argo_magic.backends.kubernetes.transport import Gone, TimedOut, TooEarly
+from uv_argo_magic.backends.sessions import WorkerEnd
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol.events import NOT_STARTED, NodePhase
 from uv_argo_magic.core.spec.run_spec import Settings
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.backends.argo.client import ArgoClient
-    from uv_argo_magic.backends.base import Item, WorkerOptions
+    from uv_argo_magic.backends.base import Item
+    from uv_argo_magic.backends.sessions import WorkerOptions
     from uv_argo_magic.core.spec.run_spec import RunSpec
 
 PORT = 8471

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.argo import diagnose
 from uv_argo_magic.backends.argo.manifests import run_metadata
-from uv_argo_magic.backends.base import RemoteSession
 from uv_argo_magic.backends.kubernetes.diagnose import GPU
+from uv_argo_magic.backends.sessions import RemoteSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

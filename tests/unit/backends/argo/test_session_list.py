@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from uv_argo_magic.backends.argo import session_list
-from uv_argo_magic.backends.base import RemoteSession
+from uv_argo_magic.backends.sessions import RemoteSession
 
 REQUESTS = {"limits": {"nvidia.com/gpu": "1", "memory": "8Gi"}, "requests": {"cpu": "500m", "memory": "2Gi"}}
 

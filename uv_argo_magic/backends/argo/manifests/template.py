@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from uv_argo_magic.backends.argo.client import ArgoClient
-    from uv_argo_magic.backends.base import WorkerOptions
+    from uv_argo_magic.backends.sessions import WorkerOptions
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.uv.interpreters import Interpreter
