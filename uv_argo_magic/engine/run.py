@@ -33,6 +33,7 @@ from uv_argo_magic.core.spec.program import pushed_file
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable, ProtocolError
 from uv_argo_magic.guest_values import files
+from uv_argo_magic.history.recorder import Recorder
 from uv_argo_magic.renderers.remote_result import RemoteResult
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ FREE_AFTER = 0.5
 """Seconds after a stop until the cell returns, if the end of the run is shown in the background."""
 WRITE_AFTER = 2.0
 """Maximum seconds that an ended run waits until the history is written."""
-ROOM_SECONDS = 10.0
-"""Seconds between two checks of the size of the history."""
 ASK_AGAIN = 2.0
 """Seconds between two attempts to stop a run whose backend does not respond."""
 
@@ -162,9 +161,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
     lock = prepared.resolution
     # Do not run uv again for each later cell of a session, whose packages are already installed.
     if isinstance(lock, Lock) and not lock.is_annotated and (spec.requirements or not spec.session):
-        run.explain(
-            functools.partial(prepared.resolver.explain, lock, spec.requirements)
-        )  # fmt: skip
+        run.explain(functools.partial(prepared.resolver.explain, lock, spec.requirements))
     return run
 
 
@@ -253,9 +250,7 @@ class Run:
         self._nonce = nonce
         self._warm = warm
         self._hooks = hooks or Hooks()
-        self._files = files
-        self._values_folder = functools.partial(_values_folder, files)
-        """The folder of files with values of this run; it remains known if writing the history fails."""
+        self._recorder = Recorder(files)
         self._state = RunState(run=run_id)
         self._changed = threading.Condition()
         """Guards `_state`, and is notified of each change."""
@@ -269,7 +264,7 @@ class Run:
         self._refusal: BackendError | None = None
         """Why the backend refused the run, if it did so after `submit` had returned."""
         self._take(*([events.Preparing(t=began_at, sent=submitted.sent)] if began_at else []), submitted)
-        self._keep(lambda files: files.note("name", submitted.name))
+        self._recorder.note("name", submitted.name)
         self._has_more = has_more
         """Used by `follow` to read the beginning, before the reading thread is started."""
         self._items = backend.watch(submitted.name)
@@ -301,7 +296,7 @@ class Run:
         def learn() -> None:
             with contextlib.suppress(ArgoMagicError, OSError):
                 self.resolution = explained = explain_lock()
-                self._keep(lambda files: files.lock(explained))
+                self._recorder.lock(explained)
 
         self._explaining = threading.Thread(target=learn, name=f"uv-argo-why-{self.id}", daemon=True)
         self._explaining.start()
@@ -377,14 +372,11 @@ class Run:
                 and has_more(0.0 if self.state.ended else max(0.0, until - time.monotonic()))
             ):
                 goes_on = self._read_one()
-            if not goes_on and not self._must_make_room():
+            if not goes_on and not self._recorder.must_make_room():
                 self._has_more = None
                 self._end_reading()
         if not self.state.ended:
             self.read_on()
-
-    def _must_make_room(self) -> bool:
-        return self._files is not None and self._files.must_make_room(ROOM_SECONDS)
 
     def read_on(self) -> None:
         """Start the thread that reads everything else, unless it has been started."""
@@ -460,7 +452,7 @@ class Run:
             return {}, []
         if self._decoded is None or self._decoded[0] is not records:
             origin = values.sealed.Origin(
-                run=self.id, folder=self._values_folder(), lock=getattr(self.resolution, "key", ""),
+                run=self.id, folder=self._recorder.values_folder, lock=getattr(self.resolution, "key", ""),
                 packages=self.packages,
             )  # fmt: skip
             self._decoded = records, values.sealed.receive(records, origin)
@@ -523,8 +515,7 @@ class Run:
         state: RunState | None = None
         while True:
             state = self._next_state(state, min(TICK, max(0.0, deadline - time.monotonic())))
-            files = self._files
-            if files is not None and not state.stop_requested and (by := files.stop_asked()):
+            if not state.stop_requested and (by := self._recorder.stop_asked()):
                 self.ask_to_stop(by)
             if seconds is not None and state.stop_requested:
                 deadline = min(deadline, time.monotonic() + seconds)
@@ -577,8 +568,8 @@ class Run:
             self._backend.delete(self.name)
         if self._warm is not None:
             self._warm()
-        if self._must_make_room():
-            self._keep(lambda files: files.make_room())
+        if self._recorder.must_make_room():
+            self._recorder.make_room()
         self._is_read.set()
 
     def _read_one(self) -> bool:
@@ -586,7 +577,7 @@ class Run:
         try:
             item = next(self._items, None)
             if isinstance(item, str):
-                self._keep(functools.partial(_append, item))
+                self._recorder.append(item)
                 self._take(*events.decode(item, self._nonce))
             elif item is not None:
                 self._take(item)
@@ -613,17 +604,17 @@ class Run:
         hello = state.hello
         if hello and not previous.hello and base.Capability.LOCAL in self._backend.capabilities:
             # The supervisor is a process on this machine; with its id, another process can stop the run.
-            self._keep(lambda files: files.note("pid", str(hello.pid)))
+            self._recorder.note("pid", str(hello.pid))
         if state.ended and not previous.ended:
             self._remove_pushed()
             try:
-                self._keep(lambda files: files.finish(state))
+                self._recorder.finish(state)
             finally:
                 self._ended.set()
 
     def _remove_pushed(self) -> None:
         """Remove the files of pushed values that the cell has not read."""
-        if self._state.sent and (folder := self._values_folder()) is not None:
+        if self._state.sent and (folder := self._recorder.values_folder) is not None:
             for path in folder.glob("pushed-*"):
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -635,17 +626,6 @@ class Run:
             if isinstance(event, events.Raised) and self._hooks.find:
                 found = map(self._hooks.find, messages.missing_names(event.error))
                 yield events.FoundHere(names=tuple(filter(None, found)))
-
-    def _keep(self, write: Callable[[RunFiles], None]) -> None:
-        """Write to the history; if this fails, the run continues without being recorded."""
-        files = self._files
-        if files is None:
-            return
-        try:
-            write(files)
-        except (OSError, ValueError) as problem:
-            self._files = None
-            sys.stderr.write(f"uv-argo: the rest of this run is not kept in the history: {problem}\n")
 
 
 def _outcome() -> ModuleType:
@@ -665,11 +645,3 @@ def _interrupt_later() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
     if came and callable(handler):
         handler(*came[0])
-
-
-def _values_folder(files: RunFiles | None) -> Path | None:
-    return files.folder / "values" if files is not None else None
-
-
-def _append(text: str, files: RunFiles) -> None:
-    files.append(text)

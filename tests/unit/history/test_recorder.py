@@ -1,0 +1,39 @@
+"""A run is recorded while it runs; it does not depend on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+from uv_argo_magic.history.recorder import Recorder
+
+
+def full(_text):
+    raise OSError(28, "No space left on device")
+
+
+def test_after_a_failed_write_the_run_is_not_recorded_and_one_line_reports_it(capsys):
+    notes = []
+    files = SimpleNamespace(
+        folder=Path("runs/r1"), append=full, note=lambda *note: notes.append(note), stop_asked=lambda: "a test",
+        must_make_room=lambda seconds: True,
+    )  # fmt: skip
+    recorder = Recorder(files)
+    recorder.note("name", "p1")
+    assert (recorder.stop_asked(), recorder.must_make_room()) == ("a test", True)
+    recorder.append("hello\n")
+    recorder.append("again\n")
+    recorder.note("pid", "7")
+    assert notes == [("name", "p1")]
+    assert (recorder.stop_asked(), recorder.must_make_room()) == ("", False)
+    assert capsys.readouterr().err.splitlines() == [
+        "uv-argo: the rest of this run is not kept in the history: [Errno 28] No space left on device"
+    ]
+    assert recorder.values_folder == Path("runs/r1/values")
+
+
+def test_a_run_without_history_records_nothing():
+    recorder = Recorder(None)
+    recorder.append("hello\n")
+    recorder.make_room()
+    assert recorder.values_folder is None
