@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from uv_argo_magic.backends.base import Capability, Submission
-from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol.log_reader import PREFIX, decode
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.uv import interpreters
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from uv_argo_magic.backends.base import RemoteRun
+    from uv_argo_magic.core.protocol import events as ev
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
@@ -42,7 +43,7 @@ def write(*items: Written, boot: str = "boot", nonce: str = NONCE, start: float 
         n += 1
         start += 1.0
         body = {"k": kind, "b": boot, "n": n, "t": start, **fields}
-        lines.append(f"{ev.PREFIX}{nonce} {json.dumps(body)}\n")
+        lines.append(f"{PREFIX}{nonce} {json.dumps(body)}\n")
     return "".join(lines)
 
 
@@ -52,7 +53,7 @@ def states(
     """Every state that a log leads to, line by line; pieces of text are whole lines."""
     state = start or RunState()
     for piece in [log] if isinstance(log, str) else log:
-        for event in ev.decode(piece, nonce) if isinstance(piece, str) else [piece]:
+        for event in decode(piece, nonce) if isinstance(piece, str) else [piece]:
             state = step(state, event)
             yield state
 
@@ -110,9 +111,7 @@ class FakeBackend:
         for record in self.records:
             if name in self.stopped or name in self.deleted:
                 return
-            yield (
-                record.replace(f"{ev.PREFIX}{NONCE} ", f"{ev.PREFIX}{nonce} ") if isinstance(record, str) else record
-            )
+            yield record.replace(f"{PREFIX}{NONCE} ", f"{PREFIX}{nonce} ") if isinstance(record, str) else record
 
     def stop(self, name: str) -> None:
         """Record the call; idempotent."""

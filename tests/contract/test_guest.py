@@ -15,8 +15,8 @@ import pytest
 from support.guest_process import HERE, NONCE, begin, text_of
 from support.index_server import IndexServer
 
-from uv_argo_magic.core.protocol import events, remote_error
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader, remote_error
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
@@ -70,7 +70,7 @@ def test_an_install_alone_hands_over_without_an_end(tmp_path: Path) -> None:
     env = {"UV_ARGO_ROLE": "install", "UV_INDEX_CORP_PASSWORD": "swordfish"}
     guest = begin(tmp_path, "print('hi')", resolution=wanted, env=env)
     log = guest.read()
-    state = fold(events.decode(log, NONCE))
+    state = fold(log_reader.decode(log, NONCE))
     assert (guest.process.returncode, state.exited, text_of(state)) == (0, None, "")
     assert state.installed
     assert state.installed.cached
@@ -437,7 +437,7 @@ def test_pandas_takes_the_place_for_a_notebook(tmp_path: Path) -> None:
 def test_displays_beyond_the_budget_are_counted_and_the_log_stays_short(tmp_path: Path) -> None:
     cell = "h = display('first', display_id=True)\nfor i in range(3000): display(i)\nfor i in range(3000): h.update(i)"
     log = begin(tmp_path, cell, log_budget=20_000).read()
-    state = fold(ev.decode(log, NONCE))
+    state = fold(log_reader.decode(log, NONCE))
     assert len(log) < 30_000
     shown = [out for out in state.outputs if isinstance(out, ev.Display)]
     assert "omitted: the log is full; raise its limit with --set log_budget=SIZE" in dict(shown[-1].data)["text/plain"]
@@ -447,7 +447,7 @@ def test_displays_beyond_the_budget_are_counted_and_the_log_stays_short(tmp_path
 
 def test_a_display_that_fits_compressed_is_shown(tmp_path: Path) -> None:
     log = begin(tmp_path, "display({'text/html': '<p>word</p>' * 10_000}, raw=True)", log_budget=20_000).read()
-    state = fold(ev.decode(log, NONCE))
+    state = fold(log_reader.decode(log, NONCE))
     assert len(log) < 4_000
     assert [dict(out.data) for out in state.outputs] == [{"text/html": json.dumps("<p>word</p>" * 10_000)}]
 

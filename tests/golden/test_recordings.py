@@ -20,6 +20,7 @@ from uv_argo_magic.backends.kubernetes.log_stream import LogStream
 from uv_argo_magic.backends.kubernetes.rbac import denied
 from uv_argo_magic.backends.kubernetes.watchers import EventsSeen, LogText, PodChange, PodsChanged
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.core.view import html, messages
 
@@ -46,7 +47,7 @@ class Replay:
         for item in effects:
             if isinstance(item, ReadLog | Terminate):
                 continue
-            for event in ev.decode(item, "nonce") if isinstance(item, str) else [item]:
+            for event in log_reader.decode(item, "nonce") if isinstance(item, str) else [item]:
                 self.state = step(self.state, event)
         sentence = messages.sentence(self.state)
         if sentence not in self.lines[-1:]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol import events, log_reader
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Resolution, Target
@@ -46,7 +46,7 @@ class Guest:
             self.lifeline = -1
 
     def state(self) -> RunState:
-        return fold(events.decode(self.read(), NONCE))
+        return fold(log_reader.decode(self.read(), NONCE))
 
 
 def empty_lock() -> Lock:

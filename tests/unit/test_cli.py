@@ -13,6 +13,7 @@ from support import fake_engine
 from uv_argo_magic import cli
 from uv_argo_magic.commands import registry, runs, terminal
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -49,7 +50,7 @@ def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\np
     files.append(log)
     if not live:
         begun = history.get(run_id).begun
-        state = fold([ev.Submitted(name="x", location="", t=begun), *ev.decode(log, "n")], RunState(run=run_id))
+        state = fold([ev.Submitted(name="x", location="", t=begun), *log_reader.decode(log, "n")], RunState(run=run_id))
         files.finish(fold([ev.Exited(boot="b", n=99, t=begun + 1.5, reason=reason, code=code)], state))
     return files
 

@@ -10,7 +10,7 @@ from support.cases import each
 
 from uv_argo_magic.core.commands import table
 from uv_argo_magic.core.policy import rules
-from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol import events, log_reader
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.guest import values
 from uv_argo_magic.guest_values import libraries
@@ -60,8 +60,8 @@ def row(page: str, name: str) -> str:
 
 def test_the_protocol_page_has_every_record_reason_and_tag():
     page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-    for kind in events.KINDS:
-        text, fields = row(page, kind), events._fields(kind)
+    for kind in log_reader.KINDS:
+        text, fields = row(page, kind), log_reader._fields(kind)
         assert [key for _, key, _, _ in fields if key not in ("b", "n", "t") and f"`{key}`" not in text] == []
     reasons = page.partition("| reason |")[2].partition("##")[0]
     assert set(re.findall(r"^\| `(\w+)`", reasons, re.MULTILINE)) == set(

@@ -30,7 +30,7 @@ from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.core.frozen import frozen
-from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol import events, log_reader
 from uv_argo_magic.core.protocol.whole_lines import whole_lines
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec import program as programs
@@ -343,7 +343,9 @@ class LocalBackend:
         has_output = False
         for text in _read(supervisor.process):
             has_output = True
-            supervisor.has_exited = '"exit"' in text and bool(events.exit_reason(text, supervisor.launch.program.nonce))
+            supervisor.has_exited = '"exit"' in text and bool(
+                log_reader.exit_reason(text, supervisor.launch.program.nonce)
+            )
             yield text
         if supervisor.was_spare and not has_output and not supervisor.stopping:
             # The spare process was killed while it waited. Without a first record, the cell has not started.

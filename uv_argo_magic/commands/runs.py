@@ -12,7 +12,7 @@ from uv_argo_magic.commands import sessions
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import count
-from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
@@ -117,7 +117,7 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
         return "" if entry is None else entry.log() if raw else run_text.log(entry.state())
     texts = [item for item in ref.source.watch(remote.name, follow=False) if isinstance(item, str)]
     text = "".join(texts)
-    return text if raw else run_text.log(fold(ev.decode(text, remote.nonce), RunState(run=ref.id)))
+    return text if raw else run_text.log(fold(log_reader.decode(text, remote.nonce), RunState(run=ref.id)))
 
 
 def runs(entries: tuple[RunRecord, ...]) -> str | Table:

@@ -26,7 +26,7 @@ from uv_argo_magic import values
 from uv_argo_magic._os import paths, threads
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.frozen import frozen
-from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol import events, log_reader
 from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec.program import pushed_file
@@ -578,7 +578,7 @@ class Run:
             item = next(self._items, None)
             if isinstance(item, str):
                 self._recorder.append(item)
-                self._take(*events.decode(item, self._nonce))
+                self._take(*log_reader.decode(item, self._nonce))
             elif item is not None:
                 self._take(item)
         except base.NotTaken as refused:

@@ -18,6 +18,7 @@ from uv_argo_magic._os import process_id
 from uv_argo_magic.core import requirements
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution, Unresolved
 from uv_argo_magic.core.spec.run_spec import Pushed, Resources, RunSpec, Settings
@@ -196,7 +197,7 @@ class RunRecord:
         node = ev.NodePhase(phase=end.node_phase, message=end.node_message, t=end.ended) if end else None
         if node and node.phase and end and not end.stop_asked:
             yield node  # before the exit record, because it can have the cause
-        yield from ev.decode(self.log(), self.note("nonce"))
+        yield from log_reader.decode(self.log(), self.note("nonce"))
         if node and node.phase:
             yield node
         if end and end.stop_asked:

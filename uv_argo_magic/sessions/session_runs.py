@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic.backends.base import Capability, NotTaken, Submission
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.merged_log import MergedLog, SessionLog
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 from uv_argo_magic.sessions.channel import LONGEST
@@ -255,7 +256,7 @@ class SessionRuns:
                         with contextlib.suppress(BackendError):
                             self.hold()  # the lease can have ended with the connection
                     is_complete = is_complete or '"k":"exit"' in text
-                    if name not in self._stopped and ev.exit_reason(text, self.nonce) == "stopped":
+                    if name not in self._stopped and log_reader.exit_reason(text, self.nonce) == "stopped":
                         last = self._phase_of_end(pod)
                         yield last
                     if '"k":"variables"' in text:
@@ -290,7 +291,7 @@ class SessionRuns:
 
     def _remember(self, text: str, pod: PodSession) -> None:
         """Store the variables after a cell, because a killed pod cannot report them."""
-        for event in ev.decode(text, self.nonce):
+        for event in log_reader.decode(text, self.nonce):
             if isinstance(event, ev.SessionVariables):
                 pod.remember(event)
 
@@ -319,7 +320,7 @@ class SessionRuns:
         try:
             for text in channel.text():
                 new = merged.add(text, first)
-                if self.exchange and ev.exit_reason(new, self.nonce):
+                if self.exchange and log_reader.exit_reason(new, self.nonce):
                     self._receive_values(name)
                 if new:
                     yield new

@@ -8,7 +8,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 from support.cases import each
 
-from uv_argo_magic.core.protocol import events
+from uv_argo_magic.core.protocol import events, log_reader
 from uv_argo_magic.guest.display import Displays, FormatterWarning
 
 
@@ -17,7 +17,7 @@ class Sink(list):
 
     def __call__(self, kind, **fields):
         line = json.dumps({"k": kind, "b": "x", "n": len(self) + 1, "t": 0.0, **fields})
-        assert not isinstance(events.record(line), events.Unreadable)
+        assert not isinstance(log_reader.record(line), events.Unreadable)
         self.append((kind, json.loads(json.dumps(fields))))
 
 

@@ -14,6 +14,7 @@ from support.waiting import until
 from uv_argo_magic.commands import registry
 from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
@@ -69,7 +70,7 @@ def end(files):
 
 def finished(log=LOG, run_id="20260101-one"):
     submitted = ev.Submitted(name="local-1", location="", t=100.0, requirements=("numpy>=2",), sent=SPEC.sent)
-    return fold([submitted, *ev.decode(log, NONCE)], RunState(run=run_id))
+    return fold([submitted, *log_reader.decode(log, NONCE)], RunState(run=run_id))
 
 
 def kill_owner(entry):
@@ -202,7 +203,7 @@ def test_the_cause_of_an_end_by_the_backend_is_kept(history):
         "exit", 2, reason="stopped", code=0
     )
     evicted = ev.NodePhase(phase="Failed", message="the pod was evicted", t=3.0)
-    state = fold([evicted, *ev.decode(log, NONCE)], RunState(run=files.folder.name))
+    state = fold([evicted, *log_reader.decode(log, NONCE)], RunState(run=files.folder.name))
     files.append(log)
     files.finish(state)
     again = history.last().state()

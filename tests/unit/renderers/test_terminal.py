@@ -8,6 +8,7 @@ import pytest
 
 from uv_argo_magic.backends.base import Backend
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.state import RunState, step
 from uv_argo_magic.core.spec.program import Program
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -126,7 +127,7 @@ def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
     name = backend.submit(Program(guest="", payload="", nonce="other"), SPEC, "r").name
     state = RunState()
     for item in backend.watch(name):
-        for event in ev.decode(item, "other") if isinstance(item, str) else [item]:
+        for event in log_reader.decode(item, "other") if isinstance(item, str) else [item]:
             state = step(state, event)
     assert (name, state.outcome, state.node) == ("fake-1", "Succeeded", phase)
     assert isinstance(backend, Backend)

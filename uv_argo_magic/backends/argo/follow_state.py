@@ -36,9 +36,8 @@ from uv_argo_magic.core.protocol.events import (
     Attempts,
     NodePhase,
     StopRequested,
-    exit_reason,
-    starts,
 )
+from uv_argo_magic.core.protocol.log_reader import exit_reason, starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,9 +12,10 @@ from array import array
 from collections import deque
 
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.errors import ProtocolError
 
-_RECORD = re.compile(rf"{re.escape(ev.PREFIX)}(\w+) (\{{.*)")
+_RECORD = re.compile(rf"{re.escape(log_reader.PREFIX)}(\w+) (\{{.*)")
 
 
 def split_lines(text: str) -> list[str]:
@@ -74,7 +75,7 @@ class MergedLog:
         shown = []
         for line in split_lines(kept):
             match = _RECORD.match(line)
-            event = ev.record(match[2]) if match else None
+            event = log_reader.record(match[2]) if match else None
             if not isinstance(event, ev.Record):
                 continue
             if event.n > last:
@@ -100,7 +101,7 @@ class EarlyCopy:
     """
 
     def __init__(self, nonce: str) -> None:
-        self._prefix = f"{ev.PREFIX}{nonce} "
+        self._prefix = f"{log_reader.PREFIX}{nonce} "
         self._early: deque[str] = deque()  # lines that the log has not had yet
         self._log: deque[str] = deque()  # lines that the copy has not had yet
         self._has_ended = False
@@ -182,7 +183,7 @@ class SessionLog:
         for line in split_lines(text):
             match = _RECORD.match(line)
             if match is not None:
-                self._record(match[1], line, ev.record(match[2]), found)
+                self._record(match[1], line, log_reader.record(match[2]), found)
             elif self._running in (None, self._nonce):
                 self._raw.append(line)
             if self.has_ended:
@@ -225,4 +226,4 @@ class SessionLog:
 def dropped(nonce: str, boot: str, last: int, lines: int, reason: str) -> str:
     """A record that replaces `lines` missing lines, of which the last has number `last`."""
     fields = {"lines": lines, "reason": reason, "k": "dropped", "b": boot, "n": last, "t": 0.0}
-    return f"{ev.PREFIX}{nonce} {json.dumps(fields)}\n"
+    return f"{log_reader.PREFIX}{nonce} {json.dumps(fields)}\n"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.append_log import AppendLog
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ def _part(state: RunState, event: ev.Part) -> RunState:
     if len(parts) < event.of:
         return replace(state, parts=parts)
     state = replace(state, parts=())
-    whole = ev.joined("".join(part.s for part in sorted(parts, key=lambda part: part.j)), packed=event.z)
+    whole = log_reader.joined("".join(part.s for part in sorted(parts, key=lambda part: part.j)), packed=event.z)
     if isinstance(whole, ev.Part | ev.Unreadable):
         problem = whole.problem if isinstance(whole, ev.Unreadable) else "a part within parts"
         return replace(state, notes=(*state.notes, f"Invalid protocol record: {problem}"))

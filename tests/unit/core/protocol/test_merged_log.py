@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.merged_log import EarlyCopy, MergedLog, SessionLog, dropped, split_lines
 from uv_argo_magic.core.protocol.state import Gap, fold
 from uv_argo_magic.errors import ProtocolError
 
 
 def record(nonce: str, n: int, kind: str, **fields: object) -> str:
-    return f"{ev.PREFIX}{nonce} {json.dumps({**fields, 'k': kind, 'b': 'b' + nonce, 'n': n, 't': 1.0})}\n"
+    return f"{log_reader.PREFIX}{nonce} {json.dumps({**fields, 'k': kind, 'b': 'b' + nonce, 'n': n, 't': 1.0})}\n"
 
 
 def hello(nonce: str) -> str:
@@ -98,7 +98,7 @@ def test_a_log_without_its_beginning_gives_the_lines_that_it_has(cut):
             lines = split_lines(text)
             assert lines == list(whole[first - 1 : first - 1 + len(lines)])
         kept = [line for line in TOGETHER[cut:] if line in whole]
-        raw = [line for line in kept if not line.startswith(ev.PREFIX)]
+        raw = [line for line in kept if not line.startswith(log_reader.PREFIX)]
         got = "".join(text for _, text in found)
         assert all(line in got for line in raw) or not kept[-1:]
 
@@ -154,7 +154,7 @@ def test_a_cell_that_never_ran_has_no_raw_lines():
 
 def test_a_record_for_what_is_missing_is_a_gap():
     text = "".join([A[0], A[1], dropped("a", "ba", 4, 2, "rotated"), *A[4:]])
-    state = fold(ev.decode(text, "a"))
+    state = fold(log_reader.decode(text, "a"))
     assert state.gaps == (Gap(lines=2, reason="rotated"),)
     assert state.outcome == "Succeeded"
 

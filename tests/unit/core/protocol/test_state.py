@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.cases import each
 
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.append_log import AppendLog
 from uv_argo_magic.core.protocol.state import ORDER, OUTCOMES, Gap, Restarted, RunState, fold, step
 from uv_argo_magic.testing import play, write
@@ -199,7 +200,7 @@ def test_parts_join_to_their_record() -> None:
 
 
 def test_parts_may_be_compressed(monkeypatch) -> None:
-    monkeypatch.setattr(ev, "MAX_RECORD", 1000)
+    monkeypatch.setattr(log_reader, "MAX_RECORD", 1000)
 
     def noted(text: str) -> str:
         pieces = [ev.Part(**stamp(j + 1), id="p", j=j, of=2, s=(text[:9], text[9:])[j], z=True) for j in range(2)]

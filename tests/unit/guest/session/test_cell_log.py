@@ -6,6 +6,7 @@ import random
 import pytest
 
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.merged_log import MergedLog
 from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.guest.session import cell_log
@@ -64,11 +65,11 @@ def test_beyond_the_bound_the_oldest_output_is_dropped_and_other_records_stay(tm
         merged = MergedLog()
         merged.add("".join(lines[:number]), 1)
         text = fill(merged, kept, before) + merged.add(rest, before + 1)
-        state = fold(ev.decode("".join(lines[:number]) + text, "abc"))
+        state = fold(log_reader.decode("".join(lines[:number]) + text, "abc"))
         assert state.outcome == "Succeeded"
         received = text.count("\n") - text.count('"k": "dropped"')
         assert sum(gap.lines for gap in state.gaps) + received == len(lines) - number
-        notes = [event.text for event in ev.decode("".join(lines), "abc") if isinstance(event, ev.Note)]
+        notes = [event.text for event in log_reader.decode("".join(lines), "abc") if isinstance(event, ev.Note)]
         assert list(state.notes) == notes
         assert all("a session keeps the newest" in gap.reason for gap in state.gaps)
 
@@ -80,7 +81,7 @@ def test_all_of_an_ended_log_can_be_dropped(tmp_path):
     assert log.size == 0
     kept, rest, before = text_after(log, 0)
     assert (rest, before) == ("", len(lines))
-    state = fold(ev.decode(kept, "abc"))
+    state = fold(log_reader.decode(kept, "abc"))
     assert state.outcome == "Succeeded"
     assert sum(gap.lines for gap in state.gaps) + kept.count("\n") - kept.count('"dropped"') == len(lines)
 
@@ -111,6 +112,6 @@ def test_a_full_disk_shortens_the_log_and_does_not_end_it(tmp_path, monkeypatch,
     assert log.size <= 450_000
     kept, rest, before = text_after(log, 0)
     merged = MergedLog()
-    state = fold(ev.decode(fill(merged, kept, before) + merged.add(rest, before + 1), "abc"))
+    state = fold(log_reader.decode(fill(merged, kept, before) + merged.add(rest, before + 1), "abc"))
     assert state.outcome == "Succeeded"
     assert state.position == len(lines)

@@ -7,17 +7,18 @@ from hypothesis import strategies as st
 from support.cases import each
 
 from uv_argo_magic.core.protocol import events as ev
+from uv_argo_magic.core.protocol import log_reader
 
 NONCE = "abc123"
 STAMP = {"b": "boot", "n": 7, "t": 1.5}
 
 
 def line(**fields: object) -> str:
-    return f"{ev.PREFIX}{NONCE} {json.dumps(fields | STAMP)}\n"
+    return f"{log_reader.PREFIX}{NONCE} {json.dumps(fields | STAMP)}\n"
 
 
 def only(text: str) -> ev.Event:
-    (event,) = ev.decode(text, NONCE)
+    (event,) = log_reader.decode(text, NONCE)
     return event
 
 
@@ -50,10 +51,10 @@ WHOLE = {
 
 
 def test_the_table_below_has_every_kind() -> None:
-    assert set(WHOLE) == set(ev.KINDS)
+    assert set(WHOLE) == set(log_reader.KINDS)
 
 
-@each("kind", ev.KINDS)
+@each("kind", log_reader.KINDS)
 def test_each_kind_is_read_with_its_stamp(kind: str) -> None:
     event = only(line(k=kind, **WHOLE[kind]))
     assert isinstance(event, ev.Record)
@@ -139,19 +140,19 @@ def test_a_wrong_field_makes_the_record_unreadable_and_says_which(kind: str, fie
 
 @each("body", ["{", "[]", '{"k": "dance"}', '{"k": 5}', "", "[" * 100_000])
 def test_what_is_no_record_is_unreadable(body: str) -> None:
-    assert isinstance(only(f"{ev.PREFIX}{NONCE} {body}\n"), ev.Unreadable)
+    assert isinstance(only(f"{log_reader.PREFIX}{NONCE} {body}\n"), ev.Unreadable)
 
 
 def test_lines_and_records_in_order() -> None:
     text = "one\ntwo\n" + line(k="note", text="n") + "three\n" + line(k="note", text="m")
-    kinds = [type(event).__name__ for event in ev.decode(text, NONCE)]
+    kinds = [type(event).__name__ for event in log_reader.decode(text, NONCE)]
     assert kinds == ["Lines", "Note", "Lines", "Note"]
-    assert list(ev.decode("a\n" + line(k="note", text="n") + "b", NONCE))[-1] == ev.Lines(text="b")
-    assert list(ev.decode("", NONCE)) == []
+    assert list(log_reader.decode("a\n" + line(k="note", text="n") + "b", NONCE))[-1] == ev.Lines(text="b")
+    assert list(log_reader.decode("", NONCE)) == []
 
 
 def test_another_nonce_or_a_prefix_within_a_line_is_the_users_own_text() -> None:
-    for text in (f"{ev.PREFIX}other {{}}\n", f"see {ev.PREFIX}{NONCE} {{}}\n"):
+    for text in (f"{log_reader.PREFIX}other {{}}\n", f"see {log_reader.PREFIX}{NONCE} {{}}\n"):
         assert only(text) == ev.Lines(text=text)
 
 
@@ -162,7 +163,7 @@ def test_only_a_newline_ends_a_line() -> None:
 
 @given(st.text())
 def test_any_text_gives_events_and_loses_nothing(text: str) -> None:
-    found = list(ev.decode(text, NONCE))
+    found = list(log_reader.decode(text, NONCE))
     assert "".join(event.text for event in found if isinstance(event, ev.Lines)) == text
 
 
@@ -173,9 +174,9 @@ def test_any_text_gives_events_and_loses_nothing(text: str) -> None:
     )
 )
 def test_raw_lines_survive_any_mixture(lines: list[str]) -> None:
-    found = list(ev.decode("".join(lines), NONCE))
+    found = list(log_reader.decode("".join(lines), NONCE))
     raw = "".join(event.text for event in found if isinstance(event, ev.Lines))
-    assert raw == "".join(each for each in lines if not each.startswith(ev.PREFIX + NONCE))
+    assert raw == "".join(each for each in lines if not each.startswith(log_reader.PREFIX + NONCE))
 
 
 @given(
@@ -185,7 +186,7 @@ def test_raw_lines_survive_any_mixture(lines: list[str]) -> None:
     )
 )
 def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) -> None:
-    assert only(f"{ev.PREFIX}{NONCE} {json.dumps(fields)}\n")
+    assert only(f"{log_reader.PREFIX}{NONCE} {json.dumps(fields)}\n")
 
 
 @each(
@@ -198,11 +199,11 @@ def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) 
         (line(k="exit", reason="error") + line(k="exit", reason="signal"), "signal"),
         (line(k="exit", reason="of a newer guest"), "?"),
         (line(k="exit", reason="ok").replace(NONCE, "other"), ""),
-        (f'{ev.PREFIX}{NONCE} "exit"\n', ""),
+        (f'{log_reader.PREFIX}{NONCE} "exit"\n', ""),
     ],
 )
 def test_the_reason_of_the_exit_record(text: str, reason: str) -> None:
-    assert ev.exit_reason(text, NONCE) == reason
+    assert log_reader.exit_reason(text, NONCE) == reason
 
 
 def test_a_field_without_a_default_must_be_there_and_any_other_need_not() -> None:
