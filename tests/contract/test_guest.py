@@ -21,7 +21,8 @@ from uv_argo_magic.core.protocol.state import fold
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import Pushed
-from uv_argo_magic.guest import environment, processes
+from uv_argo_magic.guest import processes
+from uv_argo_magic.guest.install import environment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uv_argo_magic.guest import uv_tool
+from uv_argo_magic.guest.install import uv_tool
 
 SPINNER = "\N{BRAILLE PATTERN DOTS-1245}"
 

@@ -26,7 +26,7 @@ from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import QuietFrontEnd, SourceFrontEnd
 from uv_argo_magic.engine.spec_builder import specify
 from uv_argo_magic.errors import BackendError, SpecError
-from uv_argo_magic.guest import environment
+from uv_argo_magic.guest.install import environment
 from uv_argo_magic.uv import store
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class _Place:
         """The answer of a run that has the store."""
         # The guest, which runs the cell, is in the store.
         cell = (
-            f"{inspect.getsource(store)}\n\nimport uv_argo_guest.environment as guest\n"
-            f"print(answer({json.dumps(question)!r}, str(Path(guest.__file__).parents[3]), guest.verify))\n"
+            f"{inspect.getsource(store)}\n\nimport uv_argo_guest.install.environment as guest\n"
+            f"print(answer({json.dumps(question)!r}, str(Path(guest.__file__).parents[4]), guest.verify))\n"
         )
         options = replace(run_options(self.request.line), deps="", requirements=(), dry_run=False)
         run = execute(cell, options, self.request.context, QuietFrontEnd())

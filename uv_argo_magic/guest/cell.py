@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 
-from . import integrity, log_writer, output, processes, streams
+from . import log_writer, output, processes, streams
+from .install import integrity
 
 BOOT = "import sys; sys.path.append(sys.argv[1]); from uv_argo_guest.execute import main; main(*map(int, sys.argv[2:]))"
 INTERRUPT_SECONDS = 2.0

@@ -8,7 +8,8 @@ import select
 import signal
 import sys
 
-from . import cell, environment, processes
+from . import cell, processes
+from .install import environment
 
 LIFELINE = "UV_ARGO_LIFELINE"
 

@@ -16,8 +16,9 @@ import sys
 import time
 import zlib
 
-from . import cell, environment, integrity, log_writer, processes
+from . import cell, log_writer, processes
 from .host import Host
+from .install import environment, integrity
 
 INSTALL, RUN = "install", "run"
 """Values of UV_ARGO_ROLE: do only this part; without a value, both."""
@@ -244,7 +245,7 @@ class Supervisor:
         if tree.lock:
             self.host.held.append(tree.lock)
         if self.role == INSTALL and self.trees.is_shared and not tree.cached:
-            from . import byte_code
+            from .install import byte_code
 
             byte_code.compile_all(self.trees.root, os.path.dirname(tree.site))
         if tree.folders and self.role != INSTALL:
@@ -258,7 +259,7 @@ class Supervisor:
             found = integrity.problems(home, tree.site) if watch.has_changes() else []
             if not found:
                 if watch.has_compiled:
-                    from . import byte_code
+                    from .install import byte_code
 
                     byte_code.keep(self.trees.root, home)
                     watch.has_compiled = False
@@ -354,7 +355,7 @@ class Supervisor:
 
         With `terminal`, it runs in a pseudo terminal, if there is one, to report its progress.
         """
-        from . import uv_tool
+        from .install import uv_tool
 
         ends = uv_tool.open_terminal() if terminal else None
         stdout, theirs = ends or os.pipe()

@@ -6,7 +6,7 @@ Rules:
 - An environment in use has a shared lock on its `.ok` file, and is removed only with an exclusive lock. If the file
   system has no locks, the last use must be longer ago than the longest run.
 - An environment is renamed before it is removed, so that a run sees either all of it or nothing.
-- An environment that a run has changed is not used again, and is removed when possible (guest/environment.py).
+- An environment that a run has changed is not used again, and is removed when possible (guest/install/environment.py).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environme
 
 
 Check = Callable[[str], Iterable[Iterable[str]]]
-"""A function that finds the problems of an environment (`verify` in guest/environment.py)."""
+"""A function that finds the problems of an environment (`verify` in guest/install/environment.py)."""
 
 
 def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:

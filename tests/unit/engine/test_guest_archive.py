@@ -2,8 +2,9 @@ import ast
 import base64
 import json
 import zlib
-from importlib.resources import files
+from pathlib import Path
 
+from uv_argo_magic import guest
 from uv_argo_magic.engine.guest_archive import guest_archive, notebook_modules, stripped
 
 LIMIT = 64 * 1024
@@ -22,8 +23,9 @@ def unpacked(*parts):
 
 
 def test_the_archive_holds_every_module_of_the_guest_and_compiles_for_python_3_8():
-    modules = {path.name for path in files("uv_argo_magic.guest").iterdir() if path.name.endswith(".py")}
-    assert {name.rpartition("/")[2] for name in unpacked()} == modules
+    folder = Path(guest.__file__).parent
+    modules = {path.relative_to(folder).as_posix() for path in (*folder.glob("*.py"), *folder.glob("install/*.py"))}
+    assert {name.removeprefix("uv_argo_guest/") for name in unpacked()} == modules
     for name, text in unpacked("session", "persistent", "provision").items():
         ast.parse(text, name, feature_version=(3, 8))
 

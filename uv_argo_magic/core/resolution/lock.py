@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from uv_argo_magic.core.frozen import frozen
 
 RECIPE = "1"
-"""Version of the procedure that installs a lock (guest/environment.py); part of every key."""
+"""Version of the procedure that installs a lock (guest/install/environment.py); part of every key."""
 
 
 @frozen

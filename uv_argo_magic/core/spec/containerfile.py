@@ -1,8 +1,8 @@
 """The Containerfile of an image with an environment, which cells with the same lock find by its key.
 
 Rules:
-- The image builds the environment in the same way as a store (guest/environment.py), and includes its byte code,
-  because an image is read-only.
+- The image builds the environment in the same way as a store (guest/install/environment.py), and includes its byte
+  code, because an image is read-only.
 - The data of the lock is inside quoted here-documents, where nothing is expanded.
 """
 

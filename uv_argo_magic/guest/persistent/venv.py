@@ -12,7 +12,8 @@ import os
 import sys
 import time
 
-from .. import environment, processes
+from .. import processes
+from ..install import environment
 
 MARK = "uv-argo.json"
 """The file with the lock's key and the Python of the environment."""

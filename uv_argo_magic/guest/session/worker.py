@@ -16,8 +16,9 @@ import tempfile
 import time
 import traceback
 
-from .. import environment, processes, supervisor
+from .. import processes, supervisor
 from ..host import Host
+from ..install import environment
 from .cell_log import MOST, CellLog
 from .clients import Clients
 from .lifetime import Lifetime

@@ -7,7 +7,7 @@ import site
 import sys
 import sysconfig
 
-from uv_argo_guest import environment
+from uv_argo_guest.install import environment
 
 
 def add(folder, copy=False):

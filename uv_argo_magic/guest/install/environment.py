@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 
-from . import integrity, processes
+from .. import processes
+from . import integrity
 
 OK = ".ok"
 CHANGED = ".changed"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from uv_argo_magic.guest import byte_code, integrity
+from uv_argo_magic.guest.install import byte_code, integrity
 
 FILES = {"alpha/__init__.py": "VALUE = 1\n", "alpha/tests/test_it.py": "x = 1\n", "alpha/data.txt": "text"}
 
