@@ -7,16 +7,16 @@ import subprocess
 import pytest
 
 
-class Refused(subprocess.Popen):
+class ForbiddenPopen(subprocess.Popen):
     def __init__(self, args, *_, **__):
         pytest.fail(f"a unit test starts a process: {args}")
 
     def __del__(self, *_):
-        """Nothing was started."""
+        """Does nothing, since no process was started."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_process():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess, "Popen", Refused)
+        patch.setattr(subprocess, "Popen", ForbiddenPopen)
         yield

@@ -1,4 +1,4 @@
-"""The folder of sockets: private, and of a short path."""
+"""_os/private_folder.py: a private folder with a short path, for sockets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from uv_argo_magic._os.private_folder import LONGEST, socket_folder
 
 
-def test_the_runtime_folder_comes_first(tmp_path):
+def test_runtime_folder_is_preferred(tmp_path):
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
     if len(str(runtime)) < LONGEST - 24:
@@ -17,7 +17,7 @@ def test_the_runtime_folder_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["open", "missing", "long"])
-def test_a_runtime_folder_that_does_not_do_is_left_alone(tmp_path, kind):
+def test_unsuitable_runtime_folder_is_not_used(tmp_path, kind):
     runtime = tmp_path / ("x" * 120 if kind == "long" else "run")
     if kind != "missing":
         runtime.mkdir(mode=0o755)
@@ -26,14 +26,14 @@ def test_a_runtime_folder_that_does_not_do_is_left_alone(tmp_path, kind):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_others_made_is_refused(tmp_path):
-    trap = tmp_path / f"uv-argo-{os.getuid()}"
+def test_folder_of_another_user_is_rejected(tmp_path):
+    folder = tmp_path / f"uv-argo-{os.getuid()}"
     (tmp_path / "elsewhere").mkdir(mode=0o700)
-    trap.symlink_to(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic link"):
         socket_folder({}, str(tmp_path))
-    trap.unlink()
-    trap.mkdir(mode=0o777)
-    trap.chmod(0o777)
+    folder.unlink()
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
     with pytest.raises(OSError, match="other users have access"):
         socket_folder({}, str(tmp_path))

@@ -1,4 +1,4 @@
-"""_os/threads.py: calls in threads that are used again."""
+"""_os/threads.py: calls in threads that are reused."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from support.waiting import until
 from uv_argo_magic._os import threads
 
 
-def test_a_thread_is_used_again_under_another_name():
-    seen = SimpleQueue()
+def test_idle_thread_is_reused_with_a_new_name():
+    threads_of_calls = SimpleQueue()
 
     def call():
         thread = threading.current_thread()
-        seen.put((thread.ident, thread.name, thread.daemon))
+        threads_of_calls.put((thread.ident, thread.name, thread.daemon))
 
     threads.start(call, "first")
-    first = seen.get(timeout=10)
+    first = threads_of_calls.get(timeout=10)
     until(lambda: threads._idle, pace=0.001)
     threads.start(call, "second")
-    second = seen.get(timeout=10)
+    second = threads_of_calls.get(timeout=10)
     assert first[1:] == ("first", True)
     assert second == (first[0], "second", True)
 
 
-def test_calls_at_the_same_time_have_threads_of_their_own_and_few_of_those_stay():
+def test_concurrent_calls_have_separate_threads():
     meeting = threading.Barrier(threads.MOST_IDLE + 4, timeout=10)
     for number in range(threads.MOST_IDLE + 3):
         threads.start(meeting.wait, f"call {number}")
@@ -34,11 +34,11 @@ def test_calls_at_the_same_time_have_threads_of_their_own_and_few_of_those_stay(
     assert len(threads._idle) <= threads.MOST_IDLE
 
 
-def test_an_exception_is_reported_and_the_thread_goes_on(monkeypatch):
+def test_exception_is_reported_and_does_not_end_the_thread(monkeypatch):
     reported = SimpleQueue()
     monkeypatch.setattr(threading, "excepthook", reported.put)
     threads.start(lambda: 1 / 0, "failing")
     assert reported.get(timeout=10).exc_type is ZeroDivisionError
-    done = threading.Event()
-    threads.start(done.set, "next")
-    assert done.wait(60)
+    is_called = threading.Event()
+    threads.start(is_called.set, "next")
+    assert is_called.wait(60)

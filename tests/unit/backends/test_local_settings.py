@@ -1,4 +1,4 @@
-"""backends/local.py: the settings that it declares are those that it reads."""
+"""backends/local.py: the settings that it reads are declared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uv_argo_magic.backends import local
 from uv_argo_magic.backends.base import BACKEND_SETTINGS
 
 
-def test_a_setting_that_it_reads_is_not_reported_as_ignored():
+def test_every_setting_that_is_read_is_declared():
     read = set(re.findall(r"\bsettings\.(\w+)", inspect.getsource(local))) & BACKEND_SETTINGS
     assert read
     assert read <= local.LocalBackend.settings

@@ -1,4 +1,4 @@
-"""commands/export.py: which runs can be written as a file, where to, and what is refused."""
+"""commands/export.py: runs that can be exported, to which files, and errors."""
 
 from __future__ import annotations
 
@@ -32,49 +32,49 @@ def history(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def keep(history):
-    def keep(resolution=LOCK, log="", **fields):
+def store_run(history):
+    def store_run(resolution=LOCK, log="", **fields):
         settings = Settings(**SETTINGS | fields.pop("settings", {}))
         spec = RunSpec(cell="print('{{x}}')", requirements=parse("numpy>=2"), settings=settings, **fields)
         files = history.begin("r1", spec=spec, resolution=resolution, nonce="n")
         files.append(log)
         return spec
 
-    return keep
+    return store_run
 
 
-def kept(history, *words):
-    return export.export_run(read_argv(["export", *words]), history)
+def export_run(history, *args):
+    return export.export_run(read_argv(["export", *args]), history)
 
 
-def test_the_spec_of_a_kept_run_is_read_again(history, keep):
-    spec = keep(backend="argo", python="3.11", resources=Resources(memory="2Gi"), pull=("x",))
+def test_stored_spec_is_read_back(history, store_run):
+    spec = store_run(backend="argo", python="3.11", resources=Resources(memory="2Gi"), pull=("x",))
     assert history.get("r1").spec() == spec
 
 
-def test_the_variables_of_older_versions_are_read_again(history, keep):
-    keep(settings={"variables": (("A", "secret"),)})
+def test_variables_stored_by_older_versions_are_read(history, store_run):
+    store_run(settings={"variables": (("A", "secret"),)})
     path = history.get("r1").folder / "spec.json"
-    written = json.loads(path.read_text())
-    written["spec"]["settings"]["env"] = written["spec"]["settings"].pop("variables")
-    path.write_text(json.dumps(written))
+    stored = json.loads(path.read_text())
+    stored["spec"]["settings"]["env"] = stored["spec"]["settings"].pop("variables")
+    path.write_text(json.dumps(stored))
     assert history.get("r1").spec().settings.variables == (("A", "***"),)
 
 
-def test_a_run_is_printed_or_written_as_a_script(history, keep, tmp_path):
-    keep()
-    text = kept(history)
+def test_script_is_printed_or_written(history, store_run, tmp_path):
+    store_run()
+    text = export_run(history)
     assert '"numpy==2.0"' in text
     assert text.endswith("# Exported by uv-argo-magic: the run r1.\n\nprint('{{x}}')\n")
-    assert kept(history, "r1", "--to", "x.py") == "x.py: uv run x.py"
+    assert export_run(history, "r1", "--to", "x.py") == "x.py: uv run x.py"
     assert (tmp_path / "x.py").read_text() == text
-    kept(history, "--to", "x.py")
+    export_run(history, "--to", "x.py")
 
 
-def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, keep):
+def test_packages_resolved_in_the_pod_are_pinned_after_the_run(history, store_run):
     hello = {"protocol": 1, "python": "3.12.4", "pid": 1, "host": "h", "platform": "Linux"}
-    keep(Unresolved(lines=("numpy>=2",), reason="no index"), log=write(("hello", hello), nonce="n"))
-    text = kept(history)
+    store_run(Unresolved(lines=("numpy>=2",), reason="no index"), log=write(("hello", hello), nonce="n"))
+    text = export_run(history)
     assert '"numpy>=2"' in text
     assert '"==3.12.*"' in text
     installed = {"packages": [["numpy", "2.5"]], "seconds": 1.0, "cached": False}
@@ -83,11 +83,11 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
     )
     state = play(log, nonce="n", start=RunState(run="r1"))
     RunFiles(folder=history.root / "r1", history=history).finish(state)
-    assert '"numpy==2.5"' in kept(history)
+    assert '"numpy==2.5"' in export_run(history)
 
 
 @pytest.mark.parametrize(
-    ("fields", "words", "message"),
+    ("fields", "args", "message"),
     [
         ({}, ["--to", "x.txt"], "cannot infer the output format from `--to x.txt`"),
         ({}, ["--to", "bytes.py"], "bytes.py exists and was not exported by uv-argo-magic"),
@@ -110,19 +110,19 @@ def test_what_was_resolved_over_there_is_pinned_by_what_was_installed(history, k
         ({"resolution": Unresolved(lines=("numpy",), reason="no index")}, [], "the Python version of r1 is not known"),
     ],
 )
-def test_what_cannot_be_written_is_refused(history, keep, tmp_path, fields, words, message):
+def test_invalid_exports_are_rejected(history, store_run, tmp_path, fields, args, message):
     (tmp_path / "mine.py").write_text("print('mine')\n")
     (tmp_path / "bytes.py").write_bytes(b"\xff\xfe")
     (tmp_path / "folder.py").mkdir()
-    keep(**fields)
+    store_run(**fields)
     with pytest.raises(SpecError, match=message) as caught:
-        kept(history, *words)
+        export_run(history, *args)
     assert caught.value.hint
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["bytes.py", "folder.py", "mine.py"]
 
 
-def test_a_run_that_cannot_be_read_is_an_error(history, keep):
-    keep()
+def test_unreadable_run_is_an_error(history, store_run):
+    store_run()
     (history.root / "r1" / "lock.json").write_text("{}")
     with pytest.raises(SpecError, match="cannot read"):
-        kept(history)
+        export_run(history)

@@ -1,4 +1,4 @@
-"""commands/registry.py: every command that a front end offers has a handler, and nothing else is called."""
+"""commands/registry.py: every command of a front end has a handler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_command_has_a_handler(front_end, handlers):
         assert list(inspect.signature(registry.load(target)).parameters) == ["request"]
 
 
-def test_a_command_without_a_handler_answers_nothing():
+def test_command_without_a_handler_is_an_error():
     request = registry.Request(line=Line(command="cost"), front_end="terminal", get_context=None, get_history=None)
     with pytest.raises(KeyError, match="cost"):
         list(registry.dispatch(request, terminal.HANDLERS))

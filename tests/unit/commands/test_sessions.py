@@ -1,4 +1,4 @@
-"""The list of every user's sessions: the order of its rows, and what it says of their use."""
+"""commands/sessions.py: the sessions of all users, with their order and state."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ HOUR = 3600.0
 
 def session(user, idle, **more):
     now = time.time()
-    made = {
+    fields = {
         "name": "main", "workflow": f"uv-argo-{user}", "namespace": "team", "user": user, "notebook": "/home/n.ipynb",
         "phase": "Running", "started_at": now - 30 * HOUR, "used_at": now - idle,
     }  # fmt: skip
-    return RemoteSession(**(made | more))
+    return RemoteSession(**(fields | more))
 
 
-def listed(monkeypatch, *found, all_namespaces=False):
-    monkeypatch.setattr(sessions, "sessions_of_all_users", lambda *_, **__: found)
+def list_sessions(monkeypatch, *sessions_found, all_namespaces=False):
+    monkeypatch.setattr(sessions, "sessions_of_all_users", lambda *_, **__: sessions_found)
     return sessions._list_all(Config(settings=Settings(), backend="argo"), all_namespaces=all_namespaces)
 
 
-def test_what_is_idle_and_expensive_comes_first(monkeypatch):
-    table = listed(
+def test_idle_and_expensive_sessions_come_first(monkeypatch):
+    table = list_sessions(
         monkeypatch,
         session("small", 20 * HOUR, cpu="100m", memory="1Gi"),
         session("memory", 3 * HOUR, cpu="1", memory="64Gi"),
@@ -50,16 +50,16 @@ def test_what_is_idle_and_expensive_comes_first(monkeypatch):
     assert rows[5]["IDLE"] == "-"
 
 
-def test_a_session_that_has_not_started_is_not_idle(monkeypatch):
-    table = listed(
+def test_pending_session_is_not_idle(monkeypatch):
+    table = list_sessions(
         monkeypatch, session("", HOUR, phase="Pending", workflow="uv-argo-new", notebook=""), all_namespaces=True
     )
     (row,) = table.rows
     assert row == ("team", "-", "-", "main", "30 h 0 min", "-", "-", "-", "-", "pending", "uv-argo-new")
-    assert listed(monkeypatch) == "No sessions on argo."
+    assert list_sessions(monkeypatch) == "No sessions on argo."
 
 
-def test_a_backend_without_such_a_list_names_those_that_have_one():
-    with pytest.raises(SpecError, match="the local backend does not list the sessions of all users") as raised:
+def test_error_names_backends_that_list_sessions():
+    with pytest.raises(SpecError, match="the local backend does not list the sessions of all users") as exc_info:
         sessions_of_all_users("local", Settings(), all_namespaces=False)
-    assert raised.value.hint == "Choose one that does: -b argo."
+    assert exc_info.value.hint == "Choose one that does: -b argo."

@@ -1,4 +1,4 @@
-"""core/humanize.py: durations, counts and sizes for people."""
+"""core/humanize.py: durations, counts and sizes as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uv_argo_magic.core import humanize
         (125, "2 min 5 s"), (3599.9, "1 h 0 min"), (3725, "1 h 2 min"),
     ],
 )  # fmt: skip
-def test_seconds_for_people(value, text):
+def test_seconds(value, text):
     assert humanize.seconds(value) == text
 
 
@@ -23,7 +23,7 @@ def test_seconds_for_people(value, text):
     ("value", "text"),
     [(86400, "1 day"), (7200, "2 hours"), (1800, "30 minutes"), (90, "90 seconds"), (0.5, "0.5 seconds")],
 )
-def test_a_round_duration_is_in_its_largest_unit(value, text):
+def test_exact_seconds_uses_the_largest_unit(value, text):
     assert humanize.exact_seconds(value) == text
 
 
@@ -31,11 +31,11 @@ def test_a_round_duration_is_in_its_largest_unit(value, text):
     ("number", "text"),
     [(2**30, "1 GiB"), (8 * 2**20, "8 MiB"), (3 * 2**20 + 1024, "3073 KiB"), (1000, "1000 bytes")],
 )
-def test_a_round_size_is_in_its_largest_unit(number, text):
+def test_exact_size_uses_the_largest_unit(number, text):
     assert humanize.exact_size(number) == text
 
 
-def test_counts_have_their_plural_and_their_commas():
+def test_count_adds_plural_and_commas():
     assert [humanize.count(n, "line") for n in (0, 1, 998000)] == ["0 lines", "1 line", "998,000 lines"]
 
 
@@ -46,5 +46,5 @@ def test_counts_have_their_plural_and_their_commas():
         (755_000_000, "755 MB"), (2_500_000_000, "2.5 GB"),
     ],
 )  # fmt: skip
-def test_sizes_for_people(number, text):
+def test_size(number, text):
     assert humanize.size(number) == text

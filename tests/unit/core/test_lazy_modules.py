@@ -1,4 +1,4 @@
-"""core/lazy_modules.py: packages whose modules are imported when they are first used."""
+"""core/lazy_modules.py: packages that import their modules on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uv_argo_magic.core.lazy_modules import attributes
 
 
 @pytest.mark.parametrize("name", ["values", "sessions", "remote_traceback"])
-def test_a_module_is_imported_when_it_is_named(monkeypatch, name):
+def test_module_is_imported_on_first_use(monkeypatch, name):
     package = importlib.import_module(f"uv_argo_magic.{name}")
     for module in package.__all__:
         path = f"{package.__name__}.{module}"
@@ -20,7 +20,7 @@ def test_a_module_is_imported_when_it_is_named(monkeypatch, name):
         assert getattr(package, module) is sys.modules[path]
 
 
-def test_other_names_are_unknown():
+def test_unknown_attribute_is_an_error():
     load = attributes("uv_argo_magic.core", "suggest")
     assert load("suggest").__name__ == "uv_argo_magic.core.suggest"
     with pytest.raises(AttributeError, match=r"module 'uv_argo_magic\.core' has no attribute 'other'"):

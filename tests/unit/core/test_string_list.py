@@ -1,4 +1,4 @@
-"""core/string_list.py: lists of strings, however they are quoted."""
+"""core/string_list.py: lists of strings with any kind of quotes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from uv_argo_magic.core import string_list
         ('["\\u0061"]', ["a"]),
     ],
 )
-def test_a_list_is_found_with_its_end(text, items):
+def test_find_returns_the_list_and_its_end(text, items):
     found = string_list.find(f"x {text} y", 2)
     assert found is not None
     assert json.loads(found[0]) == items
@@ -30,11 +30,11 @@ def test_a_list_is_found_with_its_end(text, items):
 
 
 @each("text", ["[a]", "['a'", "['a' 'b']", "['a\n']", "x", "[" * 9999])
-def test_what_is_not_a_list_is_not_found(text):
+def test_find_ignores_other_text(text):
     assert string_list.find(text, 0) is None
 
 
 @pytest.mark.parametrize(("quote", "closing"), [("'", "'"), ('"', '"'), ("\u201c", "\u201d"), ("\u2018", "\u2019")])
-def test_every_opening_quote_is_closed_by_its_own(quote, closing):
+def test_every_opening_quote_has_a_closing_one(quote, closing):
     assert quote in string_list.OPENING
     assert closing in string_list.closing(quote)

@@ -1,4 +1,4 @@
-"""core/suggest.py: the nearest known name, and the error that offers it."""
+"""core/suggest.py: the most similar known name, and the error that suggests it."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ KNOWN = ("backend", "deps", "logs", "numpy", "panel", "push", "requirements", "r
         ("xyzzy", ""),
     ],
 )
-def test_only_what_is_near_is_suggested(word, name):
+def test_only_similar_names_are_suggested(word, name):
     assert suggest.nearest(word, KNOWN) == name
 
 
-def test_a_beginning_that_several_names_have_suggests_none():
+def test_ambiguous_prefix_suggests_no_name():
     assert suggest.nearest("ins", ("install_disk", "install_memory")) == ""
     assert suggest.nearest("x", ()) == ""
 
 
 @each(
-    ("left", "right", "slips"),
+    ("left", "right", "errors"),
     [("", "", 0), ("", "ab", 2), ("ab", "ba", 1), ("abc", "acb", 1), ("kitten", "sitting", 3), ("ca", "abc", 3)],
 )
-def test_the_distance_counts_slips_of_the_keys(left, right, slips):
-    assert suggest.distance(left, right) == suggest.distance(right, left) == slips
+def test_distance_counts_typing_errors(left, right, errors):
+    assert suggest.distance(left, right) == suggest.distance(right, left) == errors
 
 
-def test_unknown_with_nothing_known():
+def test_unknown_without_known_names():
     assert suggest.unknown("run", "x", ()).hint == "There are no runs."
 
 
-def test_of_many_words_only_those_nearby_are_listed():
+def test_hint_lists_only_similar_names():
     names = [f"name_{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     error = suggest.unknown("setting", "name_aa", names)
     assert str(error) == "unknown setting name_aa; did you mean name_a?"

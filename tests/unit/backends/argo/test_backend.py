@@ -1,4 +1,4 @@
-"""backends/argo/backend.py: what it remembers of runs."""
+"""backends/argo/backend.py: the runs that it remembers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uv_argo_magic.engine.find_run import RunRef
 
 
 class Client:
-    """A namespace in which every name is a run of this package."""
+    """A namespace where every workflow is a run of this package."""
 
     location = "test, namespace nb"
 
@@ -34,7 +34,7 @@ def backend(monkeypatch):
     return argo.ArgoBackend(lambda _: Client())
 
 
-def test_runs_that_are_not_followed_are_forgotten_in_their_order(backend):
+def test_oldest_runs_are_forgotten_first(backend):
     for number in range(50):
         assert backend.find(f"w-{number}", Settings()).run == f"run-of-w-{number}"
     assert len(backend._runs) <= 11
@@ -42,7 +42,7 @@ def test_runs_that_are_not_followed_are_forgotten_in_their_order(backend):
     assert backend.manual_stop_commands("w-49") == ("argo stop w-49",)
 
 
-def test_a_run_that_is_followed_is_kept_until_it_is_deleted(backend):
+def test_followed_run_is_remembered_until_it_is_deleted(backend):
     backend.find("live", Settings())
     backend._runs["live"].followed = True
     for number in range(50):
@@ -55,12 +55,12 @@ def test_a_run_that_is_followed_is_kept_until_it_is_deleted(backend):
     assert backend.manual_stop_commands("live") == ()
 
 
-def test_the_optional_parts_of_the_protocol_are_known_by_type(backend):
+def test_optional_protocols_are_recognized_by_type(backend):
     assert isinstance(backend, Images | Exports | Diagnoses | ManualStop)
     assert not isinstance(backend, Warms)
 
 
-def test_a_run_that_was_stopped_is_not_a_failed_one():
+def test_stopped_run_is_not_failed():
     metadata = {
         "name": "x",
         "labels": {"uv-argo-magic/run": "r"},

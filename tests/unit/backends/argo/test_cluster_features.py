@@ -1,4 +1,4 @@
-"""What fits a Workflow to a cluster, and a user's merge file."""
+"""backends/argo/cluster_features.py: adapting a Workflow to a cluster, and the user's patch file."""
 
 from __future__ import annotations
 
@@ -17,62 +17,62 @@ if TYPE_CHECKING:
 
 
 class Cluster:
-    """A client that knows a pod or none, and the fields of Argo's objects."""
+    """A client of a cluster with one pod or none, and with these fields in Argo's objects."""
 
     def __init__(self, containers: tuple[str, ...] | None = None, fields: tuple[str, ...] = ()) -> None:
         self.location = "here"
         self.containers = containers
         self.fields = fields
-        self.asked = 0
+        self.requests = 0
 
     def any_pod(self) -> dict | None:
-        self.asked += 1
+        self.requests += 1
         return self.containers and {"spec": {"containers": [{"name": name} for name in self.containers]}}
 
     def has_field(self, field: str) -> bool:
-        self.asked += 1
+        self.requests += 1
         return field in self.fields
 
 
-class Closed(Cluster):
+class ClusterWithoutRights(Cluster):
     def any_pod(self) -> dict | None:
         raise Denied("you cannot list pods")
 
 
 @pytest.mark.parametrize(
-    ("cluster", "expected", "kept"),
+    ("cluster", "expected", "cached"),
     [
         (Cluster(), "init", {}),
-        (Closed(), "init", {}),
+        (ClusterWithoutRights(), "init", {}),
         (Cluster(("wait", "main")), "init", {"here": "init"}),
         (Cluster(("main", "supervisor")), "supervisor", {"here": "supervisor"}),
     ],
 )
-def test_a_pod_tells_which_containers_argo_adds(cluster, expected, kept):
+def test_executor_is_detected_from_an_existing_pod(cluster, expected, cached):
     known: dict[str, str] = {}
     assert cluster_features.detect(cluster, Settings(), known) == cluster_features.Features(executor=expected)
-    assert known == kept
+    assert known == cached
 
 
-def test_what_is_known_or_said_is_not_asked_for():
+def test_known_features_are_not_queried():
     cluster = Cluster()
     assert cluster_features.detect(cluster, Settings(), {"here": "supervisor"}).executor == "supervisor"
     assert cluster_features.detect(cluster, Settings(executor_patch="none"), {}).executor == "none"
-    assert cluster.asked == 0
+    assert cluster.requests == 0
     assert not cluster_features.detect(cluster, Settings(pending_timeout=60), {}).pending_timeout
     assert cluster_features.detect(
         Cluster(fields=("pendingTimeout",)), Settings(pending_timeout=60), {}
     ).pending_timeout
 
 
-def test_no_container_is_named_that_is_not_there():
+def test_pod_spec_patch_only_names_existing_containers():
     for executor, names in {"init": ["init", "wait"], "supervisor": ["supervisor"]}.items():
         patch = json.loads(cluster_features.pod_spec_patch(cluster_features.Features(executor=executor)) or "")
-        assert [one["name"] for part in patch.values() for one in part] == names
+        assert [container["name"] for containers in patch.values() for container in containers] == names
     assert cluster_features.pod_spec_patch(cluster_features.Features(executor="none")) is None
 
 
-MADE = {
+WORKFLOW = {
     "metadata": {"labels": {"a": "1"}},
     "spec": {
         "ttlStrategy": {"secondsAfterCompletion": 60},
@@ -91,7 +91,7 @@ MADE = {
 }
 
 
-def test_a_patch_is_merged_by_names():
+def test_patch_merges_lists_by_name():
     template = {
         "name": "cell",
         "metadata": {"annotations": {"b": "2"}},
@@ -104,27 +104,29 @@ def test_a_patch_is_merged_by_names():
         "metadata": {"labels": {"c": "3"}},
         "spec": {"priority": 5, "ttlStrategy": None, "tolerations": [{"key": "b"}], "templates": [template]},
     }
-    merged = cluster_features.apply_patch(MADE, patch)
+    merged = cluster_features.apply_patch(WORKFLOW, patch)
     assert merged["metadata"] == {"labels": {"a": "1", "c": "3"}}
     assert (merged["spec"]["priority"], "ttlStrategy" in merged["spec"]) == (5, False)
     assert merged["spec"]["tolerations"] == [{"key": "b"}]
     (cell,) = merged["spec"]["templates"]
     assert cell["metadata"] == {"annotations": {"b": "2"}}
     assert cell["script"]["env"] == [{"name": "HOME", "value": "/home"}, {"name": "A", "value": "B"}]
-    assert [one["mountPath"] for one in cell["script"]["volumeMounts"]] == ["/tmp", "/more"]
-    assert MADE["spec"]["ttlStrategy"]
+    assert [mount["mountPath"] for mount in cell["script"]["volumeMounts"]] == ["/tmp", "/more"]
+    assert WORKFLOW["spec"]["ttlStrategy"]
 
 
-@pytest.mark.parametrize("written", ["{priorityClassName: low, containers: [{name: wait, resources: {}}]}", None])
-def test_a_pod_spec_patch_goes_on_top_of_ours(written):
-    asked = written or {"priorityClassName": "low", "containers": [{"name": "wait", "resources": {}}]}
-    merged = cluster_features.apply_patch(MADE, {"spec": {"templates": [{"name": "cell", "podSpecPatch": asked}]}})
+@pytest.mark.parametrize("yaml_text", ["{priorityClassName: low, containers: [{name: wait, resources: {}}]}", None])
+def test_pod_spec_patch_overrides_ours(yaml_text):
+    pod_spec_patch = yaml_text or {"priorityClassName": "low", "containers": [{"name": "wait", "resources": {}}]}
+    merged = cluster_features.apply_patch(
+        WORKFLOW, {"spec": {"templates": [{"name": "cell", "podSpecPatch": pod_spec_patch}]}}
+    )
     patch = json.loads(merged["spec"]["templates"][0]["podSpecPatch"])
     assert patch["priorityClassName"] == "low"
     assert patch["initContainers"][0]["securityContext"]
     assert patch["containers"][0]["securityContext"]
     assert patch["containers"][0]["resources"] == {}
-    whole = cluster_features.apply_patch(MADE, {"spec": {"podSpecPatch": {"priority": 1}}})
+    whole = cluster_features.apply_patch(WORKFLOW, {"spec": {"podSpecPatch": {"priority": 1}}})
     assert whole["spec"]["podSpecPatch"] == '{"priority": 1}'
 
 
@@ -138,7 +140,7 @@ def test_a_pod_spec_patch_goes_on_top_of_ours(written):
         ("template: {}\nspec: {}", "unknown fields in the patch .*: template"),
     ],
 )
-def test_a_file_that_is_no_patch(tmp_path: Path, text: str | None, message: str):
+def test_invalid_patch_file_is_rejected(tmp_path: Path, text: str | None, message: str):
     path = tmp_path / "patch.yaml"
     if text is not None:
         path.write_text(text)
@@ -156,12 +158,12 @@ def test_a_file_that_is_no_patch(tmp_path: Path, text: str | None, message: str)
         ({"templates": [{"name": "cell", "podSpecPatch": "[]"}]}, "podSpecPatch is not an object"),
     ],
 )
-def test_a_patch_that_fits_nothing(patch, message):
+def test_patch_that_does_not_match_is_rejected(patch, message):
     with pytest.raises(SpecError, match=message):
-        cluster_features.apply_patch(MADE, {"spec": patch})
+        cluster_features.apply_patch(WORKFLOW, {"spec": patch})
 
 
-def test_a_patch_is_yaml_or_json(tmp_path: Path):
+def test_patch_can_be_yaml_or_json(tmp_path: Path):
     path = tmp_path / "patch"
     for text in ("kind: Workflow\nspec: {priority: 5}", '{"kind": "Workflow", "spec": {"priority": 5}}'):
         path.write_text(text)

@@ -1,4 +1,4 @@
-"""Explanations of workflows that no recording shows; test_recordings.py has those of recordings."""
+"""backends/argo/diagnose.py: failures of workflows without a recording; test_recordings.py has the recorded ones."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from support.cases import each
 from uv_argo_magic.backends.argo import diagnose
 
 
-def test_a_patch_for_containers_that_are_not_there_is_named():
+def test_patch_for_missing_containers_is_explained():
     message = 'Pod "x" is invalid: [spec.containers[2].image: Required value, spec.initContainers[0].image: Required]'
     assert "executor_patch=supervisor" in diagnose.ended(None, {"status": {"phase": "Error", "message": message}})
 
 
-def test_a_pod_that_argo_itself_took_away_was_late():
+def test_pod_deleted_by_argo_exceeded_a_time_limit():
     pod = {"status": {"phase": "Pending"}}
     assert diagnose.lost(pod).startswith("the pod was deleted, by a user")
-    late = {"status": {"phase": "Error", "message": "error in entry template execution: timeout"}}
-    assert "pending_timeout" in diagnose.lost(pod, late)
-    dead = {"status": {"phase": "Failed", "nodes": {"x": {"message": "Step exceeded its deadline"}}}}
-    assert "--set deadline" in diagnose.lost(pod, dead)
+    timed_out = {"status": {"phase": "Error", "message": "error in entry template execution: timeout"}}
+    assert "pending_timeout" in diagnose.lost(pod, timed_out)
+    after_deadline = {"status": {"phase": "Failed", "nodes": {"x": {"message": "Step exceeded its deadline"}}}}
+    assert "--set deadline" in diagnose.lost(pod, after_deadline)
 
 
-def test_a_normal_start_is_nothing_to_speak_of():
+def test_normal_start_has_no_explanation():
     pod = {
         "status": {
             "phase": "Pending",
@@ -33,14 +33,14 @@ def test_a_normal_start_is_nothing_to_speak_of():
     assert diagnose.waiting(None, {"status": {}}, [], 1.0) == ""
 
 
-def test_words_of_the_api_stay_short_and_harmless():
+def test_api_messages_are_shortened():
     workflow = {"status": {"phase": "Error", "message": "pods is {forbidden} " + "x " * 500}}
     assert "{forbidden}" in diagnose.ended(None, workflow)
     assert len(diagnose.ended(None, workflow)) < 200
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "sentence"),
     [
         (
             'pods "uv-argo-x" is forbidden: maximum memory usage per Container is 32Gi, but limit is 40Gi.',
@@ -56,9 +56,9 @@ def test_words_of_the_api_stay_short_and_harmless():
         ),
     ],
 )
-def test_what_an_administrator_forbids_is_said(text, words):
-    # As Argo 4.1.2 on Kubernetes 1.35 has it.
-    assert diagnose.ended(None, {"status": {"phase": "Error", "message": text}}) == words
+def test_restrictions_of_the_cluster_are_explained(text, sentence):
+    # Messages of Argo 4.1.2 on Kubernetes 1.35.
+    assert diagnose.ended(None, {"status": {"phase": "Error", "message": text}}) == sentence
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_what_an_administrator_forbids_is_said(text, words):
         ({"managedFields": [{"manager": "other", "fieldsV1": {"f:status": {}}}, {}]}, "another client"),
     ],
 )
-def test_who_stopped_it(metadata, who):
+def test_stopped_by_names_the_client(metadata, who):
     assert diagnose.stopped_by({"metadata": metadata}) == who
 
 
-def test_an_install_that_was_killed_is_guessed_where_only_argo_tells():
+def test_killed_install_is_inferred_from_the_workflow():
     workflow = {"status": {"message": "Pod failed before main container starts due to PodInitializing: "}}
     assert "the install exceeded its memory limit" in diagnose.ended(None, workflow)
 
@@ -105,17 +105,17 @@ def ending_pod(*, reason="", deleting=True, exit_code=0, condition="", main_reas
         (ending_pod(reason="NodeLost"), (), "its node was lost"),
         (None, ({"reason": "TaintManagerEviction"},), "its node was lost, or got a taint"),
         (None, ({"reason": "Killing"},), "its pod was deleted, by a user or with its node"),
-        # What ended it before it was deleted, as by a clean-up of ended pods.
+        # The pod ended before it was deleted, for example by pod garbage collection.
         (ending_pod(exit_code=137, main_reason="OOMKilled"), (), "the cell exceeded its memory limit (8Gi)"),
     ],
 )
-def test_what_deleted_the_pod_of_a_session(pod, events, cause):
-    found, advice = diagnose.session_end(pod, {"status": {"phase": "Running"}}, events)
-    assert found.startswith(cause)
+def test_session_end_explains_why_its_pod_was_deleted(pod, events, cause):
+    actual, advice = diagnose.session_end(pod, {"status": {"phase": "Running"}}, events)
+    assert actual.startswith(cause)
     assert (advice != "") == ("memory" in cause)
 
 
-def test_the_end_of_a_session_names_who_stopped_it_and_a_limit_to_raise():
+def test_session_end_names_the_client_or_the_limit():
     stopped = {
         "metadata": {"labels": {"workflows.argoproj.io/actor": "ana"}},
         "spec": {"shutdown": "Stop", "activeDeadlineSeconds": 60},

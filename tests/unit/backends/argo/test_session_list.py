@@ -1,4 +1,4 @@
-"""What a list of sessions reads from a workflow."""
+"""backends/argo/session_list.py: sessions are read from their workflows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def workflow(**status):
     }
 
 
-def test_a_session_with_all_its_fields():
-    made = workflow(phase="Running")
-    assert list(session_list.read_all([made])) == [
+def test_session_has_all_fields():
+    session_workflow = workflow(phase="Running")
+    assert list(session_list.read_all([session_workflow])) == [
         RemoteSession(
             name="_main", workflow="uv-argo-x", namespace="team", user="ana@example.com",
             notebook="/home/ana/study.ipynb", phase="Running", started_at=1767225600.0, used_at=1767225600.0,
@@ -35,17 +35,17 @@ def test_a_session_with_all_its_fields():
     ]  # fmt: skip
 
 
-def test_notes_of_the_client_come_first():
-    made = workflow(phase="Running")
-    made["metadata"]["annotations"] |= {
+def test_annotations_of_the_client_take_precedence():
+    session_workflow = workflow(phase="Running")
+    session_workflow["metadata"]["annotations"] |= {
         "uv-argo-magic/user": "hub-ana",
         **session_list.used(1767229200.9, is_running=True),
     }
-    (read,) = session_list.read_all([made])
-    assert (read.user, read.used_at, read.is_running) == ("hub-ana", 1767229200.0, True)
-    made["metadata"]["annotations"] |= session_list.used(1767229300, is_running=False)
-    (read,) = session_list.read_all([made])
-    assert (read.used_at, read.is_running) == (1767229300.0, False)
+    (session,) = session_list.read_all([session_workflow])
+    assert (session.user, session.used_at, session.is_running) == ("hub-ana", 1767229200.0, True)
+    session_workflow["metadata"]["annotations"] |= session_list.used(1767229300, is_running=False)
+    (session,) = session_list.read_all([session_workflow])
+    assert (session.used_at, session.is_running) == (1767229300.0, False)
 
 
 @pytest.mark.parametrize(
@@ -57,32 +57,32 @@ def test_notes_of_the_client_come_first():
         ({"phase": "Running", "nodes": {"x": {"type": "Pod", "phase": "Running"}}}, "Stop", "Stopping"),
     ],
 )
-def test_the_phase_is_that_of_the_pod(status, shutdown, phase):
-    made = workflow(**status)
+def test_phase_is_that_of_the_pod(status, shutdown, phase):
+    session_workflow = workflow(**status)
     if shutdown:
-        made["spec"]["shutdown"] = shutdown
-    (read,) = session_list.read_all([made])
-    assert read.phase == phase
+        session_workflow["spec"]["shutdown"] = shutdown
+    (session,) = session_list.read_all([session_workflow])
+    assert session.phase == phase
 
 
-def test_sessions_that_have_ended_are_not_listed():
+def test_ended_sessions_are_not_listed():
     assert not list(session_list.read_all([workflow(phase="Succeeded"), workflow(phase="Failed")]))
 
 
-def test_a_template_and_its_parameters_tell_the_requests():
-    made = workflow(phase="Running")
+def test_resources_are_read_from_the_template():
+    session_workflow = workflow(phase="Running")
     resources = {"requests": {"cpu": "1", "memory": "{{workflow.parameters.memory}}", "nvidia.com/mig-1g.5gb": "2"}}
-    made["spec"] = {
+    session_workflow["spec"] = {
         "workflowTemplateRef": {"name": "big"},
         "arguments": {"parameters": [{"name": "memory", "value": "64Gi"}]},
     }
-    made["status"]["storedWorkflowTemplateSpec"] = {
+    session_workflow["status"]["storedWorkflowTemplateSpec"] = {
         "entrypoint": "cell",
         "arguments": {"parameters": [{"name": "memory", "value": "1Gi"}]},
         "templates": [{"name": "cell", "script": {"resources": resources}}],
     }
-    (read,) = session_list.read_all([made])
-    assert (read.cpu, read.memory, read.gpu) == ("1", "64Gi", "2")
-    del made["status"]["storedWorkflowTemplateSpec"]
-    (read,) = session_list.read_all([made])
-    assert (read.cpu, read.memory, read.gpu) == ("", "", "")
+    (session,) = session_list.read_all([session_workflow])
+    assert (session.cpu, session.memory, session.gpu) == ("1", "64Gi", "2")
+    del session_workflow["status"]["storedWorkflowTemplateSpec"]
+    (session,) = session_list.read_all([session_workflow])
+    assert (session.cpu, session.memory, session.gpu) == ("", "", "")

@@ -1,4 +1,4 @@
-"""backends/argo/manifests/yaml_output.py: YAML that any reader takes, and what a person sees of it."""
+"""backends/argo/manifests/yaml_output.py: portable YAML, and a shortened form for people."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_siz
 
 
 @given(st.dictionaries(TEXTS, TEXTS | st.lists(TEXTS, max_size=2), max_size=3))
-def test_any_text_comes_back_the_same(data):
+def test_any_text_survives_a_round_trip(data):
     assert yaml.safe_load(yaml_output.dump(data)) == data
 
 
-def test_braces_equal_parts_and_several_documents():
+def test_braces_repeated_parts_and_several_documents():
     same = {"a": ["{{workflow.name}}", "{{=x}\n# not a comment\n", "on", "1e3"]}
     text = yaml_output.dump({"one": same, "two": same}, same)
     assert list(yaml.safe_load_all(text)) == [{"one": same, "two": same}, same]
     assert "&" not in text
 
 
-def test_a_users_own_yaml_is_written_as_before():
+def test_other_users_of_yaml_are_not_affected():
     before = yaml.safe_dump({"a": "b\nc"})
     yaml_output.dump({"a": "b\nc"})
     assert yaml.safe_dump({"a": "b\nc"}) == before
 
 
-def test_programs_are_left_out_for_people():
+def test_abbreviate_replaces_base64():
     assert yaml_output.abbreviate("x = " + "QUJD" * 100 + ";") == "x = <400 characters of base64>;"
     assert yaml_output.abbreviate("a short one: QUJD") == "a short one: QUJD"

@@ -1,4 +1,4 @@
-"""Causes of failing pods and workflows that no recording shows; the recorded ones are golden (test_recordings.py)."""
+"""backends/kubernetes/diagnose.py: failures of pods without a recording; test_recordings.py has the recorded ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from uv_argo_magic.backends.kubernetes import diagnose
 GOLDEN = Path(__file__).parents[3] / "golden"
 
 
-def test_an_out_of_memory_pod_is_known_before_the_workflow_knows():
+def test_out_of_memory_is_read_from_the_pod():
     pods = [
         json.loads(line)["object"]
         for line in (GOLDEN / "recordings" / "oom_main.jsonl").read_text().splitlines()
         if json.loads(line)["kind"] == "pod"
     ]
-    dead = next(pod for pod in pods if diagnose.terminated(pod))
-    assert "exceeded its memory limit (64Mi)" in diagnose.ended(dead)
+    killed_pod = next(pod for pod in pods if diagnose.terminated(pod))
+    assert "exceeded its memory limit (64Mi)" in diagnose.ended(killed_pod)
 
 
-def test_an_event_tells_before_the_pod_does_and_is_over_when_the_install_runs():
+def test_event_explains_a_waiting_pod_until_the_install():
     def pod(state: dict) -> dict:
         return {"status": {"phase": "Pending", "initContainerStatuses": [{"name": "install", "state": state}]}}
 
@@ -32,7 +32,7 @@ def test_an_event_tells_before_the_pod_does_and_is_over_when_the_install_runs():
     assert diagnose.waiting(pod({"running": {}}), [event]) == ""
 
 
-def test_a_container_that_installs_is_ours():
+def test_install_container_is_explained():
     def pod(state: dict) -> dict:
         container = {"name": "install", "image": "example.com/uv:1", "state": state}
         limit = {"name": "install", "resources": {"limits": {"memory": "64Mi"}}}
@@ -67,7 +67,7 @@ def test_a_container_that_installs_is_ours():
         ({"reason": "NodeLost", "message": "Node n1 is unresponsive"}, "the pod's node no longer responds"),
     ],
 )
-def test_what_the_cluster_does_to_a_pod(pod, words):
+def test_evictions_are_explained(pod, words):
     assert words in diagnose.ended({"status": {"phase": "Failed", **pod}})
 
 
@@ -89,7 +89,7 @@ def test_the_image_that_is_pulled_is_that_of_the_last_event(reasons, image):
 
 
 @pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (3, "Failed")])
-def test_how_a_container_ended_before_its_pod_says_so(code, phase):
+def test_exit_phase_is_read_from_the_container(code, phase):
     ended = {"status": {"containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": code}}}]}}
     assert diagnose.exit_phase(ended) == phase
 
@@ -107,11 +107,11 @@ def test_how_a_container_ended_before_its_pod_says_so(code, phase):
         ({"containerStatuses": [{"name": "main", "state": {"running": {}}}]}, True),
     ],
 )
-def test_the_main_container_starts_once_the_pod_is_initialized(status, is_starting):
+def test_main_container_starts_once_the_pod_is_initialized(status, is_starting):
     assert diagnose.is_starting({"status": status}) == is_starting
 
 
-def test_a_gpu_of_any_container_counts():
+def test_gpu_limit_of_any_container_counts():
     def pod(**limits):
         return {"spec": {"containers": [{"name": "wait"}, {"name": "main", "resources": {"limits": limits}}]}}
 

@@ -1,4 +1,4 @@
-"""Which image and which tags a version of Python chooses."""
+"""backends/kubernetes/images.py: the image and the wheel tags for a version of Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uv_argo_magic.backends.kubernetes import images
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
-OWN = (("3.12.1", "own:12"), ("3.12.2", "own:12.2"), ("3.11.2", "own:11"))
+CONFIGURED_IMAGES = (("3.12.1", "own:12"), ("3.12.2", "own:12.2"), ("3.11.2", "own:11"))
 
 
 @pytest.mark.parametrize(
@@ -24,20 +24,20 @@ OWN = (("3.12.1", "own:12"), ("3.12.2", "own:12.2"), ("3.11.2", "own:11"))
         (">=3.12,<3.12.2", "3.12.1", "own:12"),
     ],
 )
-def test_a_version_chooses_an_image_and_the_settings_come_first(python, full, image):
-    found = images.target(python, Settings(images=OWN))
-    assert (found.target.python, found.image) == (full, image)
+def test_version_selects_an_image_from_the_settings(python, full, image):
+    image_target = images.target(python, Settings(images=CONFIGURED_IMAGES))
+    assert (image_target.target.python, image_target.image) == (full, image)
 
 
-def test_no_version_means_this_kernels_minor():
-    found = images.target("", Settings(images=OWN))
+def test_default_is_the_minor_version_of_this_kernel():
+    image_target = images.target("", Settings(images=CONFIGURED_IMAGES))
     minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if minor in {"3.11", "3.12", "3.13", "3.14"}:
-        assert found.target.minor == minor
-    assert found.image
+        assert image_target.target.minor == minor
+    assert image_target.image
 
 
-def test_every_built_in_image_names_its_python_and_is_no_latest():
+def test_built_in_images_are_pinned():
     for version, image in images.IMAGES.items():
         assert f"python{'.'.join(version.split('.')[:2])}-" in image
         assert Version(version).micro >= 0
@@ -45,7 +45,7 @@ def test_every_built_in_image_names_its_python_and_is_no_latest():
         assert "latest" not in image
 
 
-def test_an_image_of_ones_own_needs_the_full_version():
+def test_custom_image_needs_the_full_version():
     assert images.target("3.12.5", Settings(image="mine:1")).image == "mine:1"
     for python in ("", "3.12", ">=3.12"):
         with pytest.raises(SpecError, match="unknown Python version in the image"):
@@ -53,7 +53,7 @@ def test_an_image_of_ones_own_needs_the_full_version():
 
 
 @pytest.mark.parametrize(
-    ("python", "settings", "words"),
+    ("python", "settings", "message"),
     [
         ("3.7", {}, "no image for Python 3.7"),
         ("3.13t", {}, "invalid Python version for an image"),
@@ -61,22 +61,22 @@ def test_an_image_of_ones_own_needs_the_full_version():
         ("", {"platform": "windows"}, "invalid platform: windows"),
     ],
 )
-def test_what_cannot_be_is_refused(python, settings, words):
-    with pytest.raises(SpecError, match=words) as caught:
+def test_invalid_combinations_are_rejected(python, settings, message):
+    with pytest.raises(SpecError, match=message) as caught:
         images.target(python, Settings(**settings))
     assert caught.value.hint
 
 
-def test_tags_follow_from_version_and_platform():
-    found = images.target("3.12.1", Settings(image="mine:1"))
-    assert found.target.abi == "cp312"
-    assert found.target.platform == "x86_64-manylinux_2_28"
-    tags = set(found.wheel_tags)
-    assert found.wheel_tags[0] == Tag("cp312", "cp312", "manylinux_2_28_x86_64")
-    for wanted in ("cp312-cp312-manylinux2014_x86_64", "cp38-abi3-manylinux1_x86_64", "py3-none-any"):
-        assert Tag(*wanted.split("-")) in tags
-    for other in ("cp312-cp312-manylinux_2_34_x86_64", "cp311-cp311-manylinux_2_17_x86_64"):
-        assert Tag(*other.split("-")) not in tags
+def test_tags_depend_on_version_and_platform():
+    image_target = images.target("3.12.1", Settings(image="mine:1"))
+    assert image_target.target.abi == "cp312"
+    assert image_target.target.platform == "x86_64-manylinux_2_28"
+    tags = set(image_target.wheel_tags)
+    assert image_target.wheel_tags[0] == Tag("cp312", "cp312", "manylinux_2_28_x86_64")
+    for supported in ("cp312-cp312-manylinux2014_x86_64", "cp38-abi3-manylinux1_x86_64", "py3-none-any"):
+        assert Tag(*supported.split("-")) in tags
+    for unsupported in ("cp312-cp312-manylinux_2_34_x86_64", "cp311-cp311-manylinux_2_17_x86_64"):
+        assert Tag(*unsupported.split("-")) not in tags
     arm = images.target("3.12.1", Settings(image="mine:1", platform="aarch64-manylinux_2_28"))
     assert {tag.platform for tag in arm.wheel_tags} >= {"manylinux2014_aarch64", "any"}
     assert "manylinux1_aarch64" not in {tag.platform for tag in arm.wheel_tags}

@@ -1,4 +1,4 @@
-"""backends/kubernetes knows pods only, so that another backend than argo can build on it."""
+"""backends/kubernetes does not depend on Argo, so that other backends can use it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MODULES = sorted(Path(kubernetes.__file__).parent.glob("*.py"))
 
 
 @each("path", MODULES)
-def test_no_word_of_argo(path):
+def test_module_does_not_mention_argo(path):
     text = re.sub(r"uv[-_]argo\w*", "", path.read_text(encoding="utf-8"), flags=re.IGNORECASE)
     assert [
         line for line in text.splitlines() if re.search(r"argo|workflow|hera\b|template", line, re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""core/commands/cell_line.py: the cell magic's line for a requirements file."""
+"""core/commands/cell_line.py: the magic line that has the requirements of a file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ HASH = f"--hash=sha256:{'a' * 64}"
         ("", "f.txt", '%%argo --deps ""'),
     ],
 )
-def test_the_line_of_a_cell_that_asks_for_the_same(text, name, line):
+def test_cell_line_has_the_requirements_of_the_file(text, name, line):
     assert cell_line(text, name) == line
 
 
 @pytest.mark.parametrize(
-    ("line", "written"),
+    ("line", "expected"),
     [
         ("--write-deps", '%%argo --deps "numpy pandas>=2"'),
         ("--deps numpy scipy --write-deps -p 3.12", '%%argo --deps "numpy pandas>=2" -p 3.12'),
@@ -39,5 +39,5 @@ def test_the_line_of_a_cell_that_asks_for_the_same(text, name, line):
         ),
     ],
 )
-def test_a_line_gets_what_the_file_asks_for_and_keeps_its_other_options(line, written):
-    assert replace_cell_line(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == written
+def test_replace_cell_line_keeps_other_options(line, expected):
+    assert replace_cell_line(line, "numpy\npandas>=2  # recent\n", "n.requirements.txt") == expected

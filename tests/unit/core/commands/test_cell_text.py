@@ -1,4 +1,4 @@
-"""core/commands/cell_text.py: the `%%argo` line and the body, whatever stands around and across the line."""
+"""core/commands/cell_text.py: a cell is split into its `%%argo` line and its body."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ CELLS = [
 
 
 @each(("text", "line", "body"), CELLS)
-def test_a_cell_is_its_line_and_its_body(text, line, body):
+def test_split_returns_line_and_body(text, line, body):
     assert split(text) == (line, body)
     assert split(f"%%argo {line}\n{body}") == (line, body)
     read_cell(line, {})
 
 
 @each("text", [cell for cell, _, body in CELLS if body.endswith("x") and cell.lstrip()[0] == "%"])
-def test_every_line_of_the_body_keeps_its_number(text):
+def test_line_numbers_of_the_body_are_preserved(text):
     _, body = split(text)
     assert text.lstrip().count("\n") == 1 + body.count("\n")
 
 
 @each("text", ["", "x = 1", "%%argon\nx", "%%argo?", "x\n%%argo\ny", "%argo runs", "%%time\n%%argo"])
-def test_other_cells_are_left_alone(text):
+def test_split_ignores_other_cells(text):
     assert split(text) is None
 
 
 @pytest.mark.parametrize("text", ['%%argo -d """numpy\nx', "%%argo -d numpy \\"])
-def test_what_does_not_end_stays_as_it_is(text):
+def test_unterminated_line_is_unchanged(text):
     line, _ = split(text)
     assert line == text.removeprefix("%%argo ")
 
 
-def test_the_cells_of_a_notebook_are_those_with_the_line_by_their_numbers():
+def test_notebook_cells_are_numbered():
     cells = [
         {"cell_type": "markdown", "source": "%%argo"},
         {"cell_type": "code", "source": "1 + 1", "outputs": []},
@@ -69,12 +69,12 @@ def test_the_cells_of_a_notebook_are_those_with_the_line_by_their_numbers():
 
 
 @each("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
-def test_a_file_that_is_not_a_notebook_is_refused(text):
+def test_notebook_cells_rejects_other_files(text):
     with pytest.raises(SpecError, match=r"a\.ipynb is not a notebook in format 4"):
         list(notebook_cells(text, "a.ipynb"))
 
 
-def test_every_variable_of_a_notebook_that_does_not_run_is_defined():
+def test_unknown_variables_are_empty_strings():
     variables = UnknownVariables()
     assert "names" in variables
     assert variables["names"] == ""

@@ -1,4 +1,4 @@
-"""core/commands/help.py: the help of every command, and what could come next on a line."""
+"""core/commands/help.py: the help of every command, and completion of lines."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.errors import SpecError
 
 
-def test_the_help_names_everything():
-    for place in ("notebook", "terminal"):
-        text = command_help.overview(place)
-        for command in table.commands_in(place).values():
+def test_help_lists_all_commands_and_options():
+    for front_end in ("notebook", "terminal"):
+        text = command_help.overview(front_end)
+        for command in table.commands_in(front_end).values():
             assert command.help in " ".join(text.split())
             assert re.search(rf"^  {command.name} ", text, re.MULTILINE)
-            explained = command_help.explain(command.name, place)
+            explained = command_help.explain(command.name, front_end)
             assert command.help in explained
-            assert f"Example: {getattr(command, place)}\n" in explained
+            assert f"Example: {getattr(command, front_end)}\n" in explained
         assert max(map(len, text.splitlines())) <= 80
     run = command_help.explain("run", "notebook")
     for option in table.RUN_OPTIONS:
@@ -35,7 +35,7 @@ def test_the_help_names_everything():
         command_help.explain("lgos", "terminal")
 
 
-def test_only_the_help_of_a_run_lists_the_settings():
+def test_only_help_of_run_lists_settings():
     assert "Common settings:" in command_help.explain("run", "terminal")
     assert "Common settings:" not in command_help.explain("logs", "terminal")
     assert command_help.explain("logs", "terminal").endswith("For a list of the settings: uv-argo help run")
@@ -43,7 +43,7 @@ def test_only_the_help_of_a_run_lists_the_settings():
     assert "Settings" not in command_help.explain("vars", "notebook")
 
 
-def test_the_help_of_a_cell_has_three_names():
+def test_help_of_run_and_cell_magic_is_the_same():
     texts = {command_help.explain(name, "notebook") for name in ("run", "%%argo")}
     assert len(texts) == 1
     assert texts.pop().startswith("%%argo: run this cell")
@@ -82,24 +82,24 @@ CELL_LINES = [
 ]
 
 
-@each(("line", "words", "completer"), CELL_LINES)
-def test_what_could_come_in_a_cell_line(line, words, completer):
-    found = command_help.expected(line, "notebook", cell=True)
-    assert (found.candidates, found.completer) == (words, completer)
+@each(("line", "candidates", "completer"), CELL_LINES)
+def test_expected_completes_a_cell_line(line, candidates, completer):
+    completion = command_help.expected(line, "notebook", cell=True)
+    assert (completion.candidates, completion.completer) == (candidates, completer)
 
 
-def test_what_was_given_already_is_known():
-    found = command_help.expected('--deps "numpy, pandas sci', "notebook", cell=True)
-    assert (found.fragment, found.given) == ("sci", ("numpy", "pandas"))
-    found = command_help.expected("--push a b,c,d", "notebook", cell=True)
-    assert (found.fragment, found.given) == ("d", ("a", "b", "c"))
+def test_expected_excludes_given_options():
+    completion = command_help.expected('--deps "numpy, pandas sci', "notebook", cell=True)
+    assert (completion.fragment, completion.given) == ("sci", ("numpy", "pandas"))
+    completion = command_help.expected("--push a b,c,d", "notebook", cell=True)
+    assert (completion.fragment, completion.given) == ("d", ("a", "b", "c"))
     assert "--python" not in command_help.expected("--python 3.12 ", "notebook", cell=True).candidates
     assert "--set" in command_help.expected("--set a=1 ", "notebook", cell=True).candidates
     assert "--python" in command_help.expected("--deps numpy ", "notebook", cell=True).candidates
     assert "--deps" in command_help.expected("", "notebook", cell=True).candidates
 
 
-def test_what_could_come_in_a_verb_line():
+def test_expected_completes_a_command_line():
     assert command_help.expected("", "notebook").candidates == (*table.commands_in("notebook"), "--help")
     assert command_help.expected("lo", "notebook").candidates == ("logs", "lock")
     assert command_help.expected("run", "terminal").candidates == ("run", "runs")

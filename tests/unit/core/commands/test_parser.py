@@ -1,4 +1,4 @@
-"""core/commands/parser.py: the tokenizer, the expansion, the reader."""
+"""core/commands/parser.py: tokens, expansion and options."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ RUN = next(command for command in COMMANDS if command.name == "run")
 LOGS = next(command for command in COMMANDS if command.name == "logs")
 
 
-def texts(line, **keywords):
+def token_texts(line, **keywords):
     return [word.text for word in opt.tokenize(line, **keywords)]
 
 
-def cell(line, **names):
+def read_cell_line(line, **names):
     return opt.read(CELL, opt.tokenize(line), "notebook", names)
 
 
-def refused(line, **names):
+def error_of(line, **names):
     with pytest.raises(SpecError) as caught:
-        cell(line, **names)
+        read_cell_line(line, **names)
     return caught.value
 
 
@@ -38,17 +38,17 @@ def refused(line, **names):
         ("  a \t b ", ["a", "b"]),
         ('"a b" c', ["a b", "c"]),
         ("'a b' c", ["a b", "c"]),
-        ('"a "b" c"', ['a "b', 'c"']),  # the first quote with a blank behind it ends the word
+        ('"a "b" c"', ['a "b', 'c"']),  # the first quote followed by a space ends the word
         ('"it\'s"', ["it's"]),
         ('""', [""]),
         ('a"b', ['a"b']),
         ("python_version<'3.12'", ["python_version<'3.12'"]),
-        ('x=="a b"', ['x=="a', 'b"']),  # two equals signs compare: no quoting
+        ('x=="a b"', ['x=="a', 'b"']),  # no quoting after a comparison
         ('--deps="numpy pandas"', ["--deps=numpy pandas"]),
         ("exclude_newer='30 days' x", ["exclude_newer=30 days", "x"]),
         ('["numpy", "pandas>=2"] x', ['["numpy", "pandas>=2"]', "x"]),
         ('--deps=["a", "b"]', ['--deps=["a", "b"]']),
-        ('["numpy", pandas] x', ['["numpy",', "pandas]", "x"]),  # no JSON: plain words, and the grammar says so later
+        ('["numpy", pandas] x', ['["numpy",', "pandas]", "x"]),  # not JSON: words that the grammar rejects later
         ('["numpy"]x', ['["numpy"]x']),
         ("numpy[extra]", ["numpy[extra]"]),
         (r"a\ b", ["a\\", "b"]),
@@ -63,33 +63,33 @@ def refused(line, **names):
         ("x\u201cy", ["x\u201cy"]),
     ],
 )
-def test_words(line, expected):
-    assert texts(line) == expected
+def test_tokenize_splits_words(line, expected):
+    assert token_texts(line) == expected
 
 
 @each(("line", "column"), [('"a', 1), ("--deps 'numpy", 8), ('--deps="numpy pandas', 8), ('"a"b', 1), ("x=3 y='z", 7)])
-def test_an_open_quote_is_named_with_its_column(line, column):
+def test_open_quote_is_reported_with_its_column(line, column):
     with pytest.raises(SpecError, match=f"the quote at character {column} of the line is not closed") as caught:
         opt.tokenize(line)
     assert "Close it" in caught.value.hint
 
 
-def test_an_open_quote_is_a_word_while_somebody_types():
-    assert texts('--deps "numpy pan', complete=False) == ["--deps", "numpy pan"]
-    assert texts('"', complete=False) == [""]
+def test_open_quote_is_allowed_during_completion():
+    assert token_texts('--deps "numpy pan', complete=False) == ["--deps", "numpy pan"]
+    assert token_texts('"', complete=False) == [""]
 
 
 @given(st.text(max_size=80))
-def test_words_never_fail_but_by_their_error_and_cover_the_line(line):
+def test_tokens_of_an_incomplete_line_cover_it(line):
     words = opt.tokenize(line, complete=False)
     assert "".join("".join(word.raw for word in words).split()) == "".join(line.split())
     assert all(line[word.start : word.end] == word.raw for word in words)
 
 
 @given(st.text(alphabet=st.characters(blacklist_characters="'\"", blacklist_categories=["Cs"]), max_size=60))
-def test_a_quoted_word_is_verbatim(text):
-    assert texts(f'"{text}"') == [text]
-    assert texts(f"x '{text}' y")[1] == text
+def test_quoted_word_is_verbatim(text):
+    assert token_texts(f'"{text}"') == [text]
+    assert token_texts(f"x '{text}' y")[1] == text
 
 
 @each(
@@ -117,7 +117,7 @@ def test_a_quoted_word_is_verbatim(text):
         ("$real", "1.5"),
     ],
 )
-def test_expand(text, expected):
+def test_expand_replaces_variables(text, expected):
     names = {
         "a": 1,
         "list": ["numpy", "pandas>=2; python_version < '4'"],
@@ -138,13 +138,13 @@ def test_expand(text, expected):
         ("$mixed", r"\$mixed is a list"),
     ],
 )
-def test_expand_refuses(text, message):
+def test_expand_rejects_unknown_and_unsupported_values(text, message):
     with pytest.raises(SpecError, match=message) as caught:
         opt.expand(text, {"deps": "x", "frame": {}, "mixed": ["a", 1]}, {})
     assert caught.value.hint
 
 
-def test_the_literal_that_the_hint_gives_is_right():
+def test_expand_hint_shows_a_valid_literal():
     for text in ("$nope", "{nope}"):
         with pytest.raises(SpecError) as caught:
             opt.expand(text, {}, {})
@@ -152,8 +152,8 @@ def test_the_literal_that_the_hint_gives_is_right():
         assert opt.expand(literal, {}, {}) == text
 
 
-def test_deps_run_on_until_the_next_option():
-    line = cell("--deps numpy pandas>=2 , scipy -p 3.12 --dry-run")
+def test_deps_extend_to_the_next_option():
+    line = read_cell_line("--deps numpy pandas>=2 , scipy -p 3.12 --dry-run")
     assert line.text("deps") == "numpy pandas>=2 , scipy"
     assert line.text("python") == "3.12"
     assert line.has("dry_run")
@@ -178,37 +178,37 @@ def test_deps_run_on_until_the_next_option():
         ("--deps", None),
     ],
 )
-def test_deps(line, deps):
+def test_deps_values(line, deps):
     if deps is None:
-        error = refused(line)
+        error = error_of(line)
         assert str(error).startswith("--deps needs a value")
         assert error.hint == 'Example: --deps "numpy pandas>=2"'
     else:
-        assert cell(line).text("deps") == deps
+        assert read_cell_line(line).text("deps") == deps
 
 
-def test_lists_expand_alone_as_json_and_among_others_as_lines():
+def test_lists_expand_to_json_or_lines():
     needs = ["numpy", "pandas>=2"]
-    assert cell("--deps $needs", needs=needs).text("deps") == '["numpy", "pandas>=2"]'
-    assert cell('--deps "$needs"', needs=needs).text("deps") == '["numpy", "pandas>=2"]'
-    assert cell("--deps scipy $needs", needs=needs).text("deps") == "scipy numpy\npandas>=2"
-    assert cell("--deps $needs {needs}", needs=needs).expanded == (
+    assert read_cell_line("--deps $needs", needs=needs).text("deps") == '["numpy", "pandas>=2"]'
+    assert read_cell_line('--deps "$needs"', needs=needs).text("deps") == '["numpy", "pandas>=2"]'
+    assert read_cell_line("--deps scipy $needs", needs=needs).text("deps") == "scipy numpy\npandas>=2"
+    assert read_cell_line("--deps $needs {needs}", needs=needs).expanded == (
         ("$needs", "numpy\npandas>=2"),
         ("{needs}", "numpy\npandas>=2"),
     )
 
 
-def test_what_may_be_secret_is_not_shown():
-    line = cell("--set variables=TOKEN=$mine --set panel=$panel", mine="quiet", panel="html")
+def test_secret_values_are_not_shown():
+    line = read_cell_line("--set variables=TOKEN=$mine --set panel=$panel", mine="quiet", panel="html")
     assert line.each("set") == ("variables=TOKEN=quiet", "panel=html")
     assert line.expanded == (("$mine", "(not shown)"), ("$panel", "html"))
 
 
-def test_what_expands_is_data_and_never_an_option():
-    line = cell("--deps $x", x="numpy --dry-run")
+def test_expanded_text_is_never_an_option():
+    line = read_cell_line("--deps $x", x="numpy --dry-run")
     assert line.text("deps") == "numpy --dry-run"
     assert not line.has("dry_run")
-    assert "unexpected argument $x" in str(refused("$x", x="--dry-run"))
+    assert "unexpected argument $x" in str(error_of("$x", x="--dry-run"))
 
 
 @each(
@@ -225,20 +225,20 @@ def test_what_expands_is_data_and_never_an_option():
         ("--set a=1 b=2", "unexpected argument b=2"),
     ],
 )
-def test_wrong_lines_say_what_is_right(line, message):
-    error = refused(line)
+def test_invalid_lines_are_rejected_with_a_hint(line, message):
+    error = error_of(line)
     assert str(error) == message
     assert error.hint
 
 
-def test_repeated_and_joined_forms():
-    line = cell("-r a.txt -r 'b c.txt' --set x=1 --set y=2 -p3.12")
+def test_options_can_be_repeated_and_joined():
+    line = read_cell_line("-r a.txt -r 'b c.txt' --set x=1 --set y=2 -p3.12")
     assert line.each("requirements") == ("a.txt", "b c.txt")
     assert line.each("set") == ("x=1", "y=2")
     assert line.text("python") == "3.12"
 
 
-def test_an_argument():
+def test_positional_argument():
     line = opt.read(RUN, opt.tokenize("script.py --deps numpy"), "terminal")
     assert (line.argument, line.text("deps")) == ("script.py", "numpy")
     assert opt.read(LOGS, (), "notebook", {}).argument == ""
@@ -252,12 +252,12 @@ def test_an_argument():
     assert caught.value.hint == "Example: %argo logs"
 
 
-def test_options_of_another_place_are_unknown():
+def test_options_of_another_front_end_are_unknown():
     with pytest.raises(SpecError, match="unknown option --push"):
         opt.read(RUN, opt.tokenize("x.py --push a"), "terminal")
 
 
-def test_without_names_nothing_expands():
+def test_terminal_lines_are_not_expanded():
     assert opt.read(RUN, opt.tokenize("$x --deps {y} $$"), "terminal").argument == "$x"
 
 
@@ -265,10 +265,10 @@ def test_without_names_nothing_expands():
     ("line", "name"),
     [("-s", "main"), ("--session plots", "plots"), ("-s --deps numpy", "main"), ("--session=a", "a"), ("-sb", "b")],
 )
-def test_a_session_has_a_name_or_the_usual_one(line, name):
-    assert cell(line).text("session") == name
+def test_session_name_has_a_default(line, name):
+    assert read_cell_line(line).text("session") == name
 
 
-def test_what_is_no_identifier_is_not_the_name_of_a_session():
-    assert "unexpected argument 9x" in refused("-s 9x").message
-    assert "given twice" in refused("-s a -s b").message
+def test_session_name_must_be_an_identifier():
+    assert "unexpected argument 9x" in error_of("-s 9x").message
+    assert "given twice" in error_of("-s a -s b").message

@@ -1,4 +1,4 @@
-"""core/commands/table.py: the table and its lines."""
+"""core/commands/table.py: the table of commands, and reading their lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def options(line, **names):
     return table.run_options(table.read_cell(line, names))
 
 
-def test_the_table_holds_together():
+def test_table_is_consistent():
     for command in (*table.COMMANDS, table.CELL):
         assert command.help
         assert command.notebook or command.terminal
@@ -45,7 +45,7 @@ def test_the_table_holds_together():
     assert set(table.commands_in("terminal")) == {*everywhere, "run"}
 
 
-def test_every_example_can_be_read():
+def test_all_examples_are_valid():
     for command in table.COMMANDS:
         if command.notebook:
             assert table.read_line(command.notebook.removeprefix("%argo "), {}).command == command.name
@@ -57,12 +57,12 @@ def test_every_example_can_be_read():
         assert table.read_cell(option.example, {}).has(option.dest)
 
 
-def test_run_options():
-    found = options(
+def test_run_options_are_read():
+    run_options = options(
         '-d numpy -r r.txt -p cpython3.12 -b local --push x,y z --pull ["total"] -o run --detach --dry-run '
         "--resources cpu=500m..2 memory=4Gi --set panel=html"
     )
-    assert found == table.RunOptions(
+    assert run_options == table.RunOptions(
         deps="numpy",
         requirements=("r.txt",),
         python="3.12",
@@ -107,7 +107,7 @@ def test_run_options():
         ("--set pannel=x", "unknown setting pannel; did you mean panel?"),
     ],
 )
-def test_wrong_values(line, message):
+def test_invalid_values_are_rejected(line, message):
     with pytest.raises(SpecError) as caught:
         options(line)
     assert str(caught.value) == message
@@ -115,12 +115,12 @@ def test_wrong_values(line, message):
 
 
 @pytest.mark.parametrize("line", ["", "help", "--help", "-h"])
-def test_alone_it_is_help(line):
+def test_empty_line_shows_help(line):
     assert table.read_line(line, {}) == Line(command="help")
     assert table.read_argv(line.split()) == Line(command="help")
 
 
-def test_help_of_a_verb():
+def test_help_of_a_command():
     assert table.read_line("logs --help", {}) == Line(command="help", argument="logs")
     assert table.read_line("help logs", {}).argument == "logs"
     assert table.read_argv(["run", "--help"]) == Line(command="help", argument="run")
@@ -135,18 +135,18 @@ def test_help_of_a_verb():
         ("runs --cuont 3", "unknown option --cuont; did you mean --count?"),
     ],
 )
-def test_wrong_verbs(line, message):
+def test_invalid_commands_are_rejected(line, message):
     with pytest.raises(SpecError) as caught:
         table.read_line(line, {})
     assert str(caught.value) == message
 
 
-def test_count():
+def test_count_option():
     assert table.count(table.read_argv(["runs"])) == 20
     assert table.count(table.read_argv(["runs", "-n", "5"])) == 5
-    for wrong in ("0", "x", "-1.5", "²"):
+    for invalid in ("0", "x", "-1.5", "²"):
         with pytest.raises(SpecError, match="-n needs an integer"):
-            table.count(Line(command="runs", values=(("count", wrong),)))
+            table.count(Line(command="runs", values=(("count", invalid),)))
 
 
 @each(
@@ -176,7 +176,7 @@ def test_count():
         ("--set pannel=x", "unknown setting pannel; did you mean panel?", "Similar"),
     ],
 )
-def test_what_is_near_is_suggested_for_a_cell(line, message, hint):
+def test_similar_names_are_suggested_for_a_cell(line, message, hint):
     with pytest.raises(SpecError) as caught:
         options(line)
     assert str(caught.value) == message
@@ -184,7 +184,7 @@ def test_what_is_near_is_suggested_for_a_cell(line, message, hint):
 
 
 @pytest.mark.parametrize("line", ["-p3.12", "-dnumpy", "-rreq.txt", "-blocal"])
-def test_a_short_option_may_have_its_value_behind_it(line):
+def test_short_option_can_be_joined_with_its_value(line):
     assert len(table.read_cell(line, {}).values) == 1
 
 
@@ -197,14 +197,14 @@ def test_a_short_option_may_have_its_value_behind_it(line):
         ("terminal", "--deps x", "--deps is an option of run"),
     ],
 )
-def test_what_is_near_is_suggested_for_a_command(front_end, line, message):
+def test_similar_names_are_suggested_for_a_command(front_end, line, message):
     with pytest.raises(SpecError) as caught:
         table.read_argv(line.split()) if front_end == "terminal" else table.read_line(line, {})
     assert str(caught.value) == message
     assert caught.value.hint
 
 
-def test_restart_is_for_sessions():
+def test_restart_requires_a_session():
     assert options("-s --restart").restart
     with pytest.raises(SpecError, match="--restart needs --session"):
         options("--restart")
@@ -228,18 +228,18 @@ def test_restart_is_for_sessions():
         ("--deps ['numpy']", 0),
     ],
 )
-def test_where_the_requirements_begin_in_the_cells_own_line(line, column):
-    found = options(line, names="numpy")
-    assert found.deps_column == column
+def test_deps_column_is_the_position_of_the_requirements(line, column):
+    run_options = options(line, names="numpy")
+    assert run_options.deps_column == column
     if column:
         assert f"%%argo {line}"[column:].startswith("numpy")
 
 
-def test_names_in_a_list_of_python():
+def test_push_accepts_a_python_list():
     assert options("--push ['a', 'b']").push == ("a", "b")
 
 
-def test_what_follows_two_dashes_belongs_to_the_script():
+def test_arguments_after_two_dashes_belong_to_the_script():
     line = table.read_argv(["run", "script.py", "--timeout", "5m", "--", "-b", "two words", "--"])
     assert (line.argument, line.rest) == ("script.py", ("-b", "two words", "--"))
     assert table.run_options(line).args == line.rest

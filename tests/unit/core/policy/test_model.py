@@ -1,4 +1,4 @@
-"""core/policy/model.py: policies together are their union, and a package has a path that leads to it."""
+"""core/policy/model.py: policies are merged to their union, and packages have a path from a requested one."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ C = Package(name="c", version="1", via=("b", "d"))
 D = Package(name="d", version="1", via=("c",))
 
 
-def test_policies_together_have_the_statements_of_both():
-    one = Policy(frozenset({Statement(rule="install.max_packages", value=1.0, origin="one")}))
-    two = Policy(frozenset({Statement(rule="install.max_packages", value=2.0, origin="two")}))
-    assert (one | two).of("install.max_packages") == (*one.statements, *two.statements)
-    assert merged([one, two]) == two | one
-    assert (one | two).origins == ("one", "two")
+def test_merged_policy_has_all_statements():
+    first = Policy(frozenset({Statement(rule="install.max_packages", value=1.0, origin="one")}))
+    second = Policy(frozenset({Statement(rule="install.max_packages", value=2.0, origin="two")}))
+    assert (first | second).of("install.max_packages") == (*first.statements, *second.statements)
+    assert merged([first, second]) == second | first
+    assert (first | second).origins == ("one", "two")
     assert not merged([])
-    assert not (one | two).of("install.hashes")
+    assert not (first | second).of("install.hashes")
 
 
 @each(
     ("name", "path"),
     [("a", ("a",)), ("b", ("a", "b")), ("c", ("a", "b", "c")), ("d", ("a", "b", "c", "d")), ("e", ("e",))],
 )
-def test_the_path_is_the_shortest_from_a_requested_package(name, path):
+def test_path_is_the_shortest_from_a_requested_package(name, path):
     assert path_to([A, B, C, D], name) == path
 
 
-def test_before_the_resolution_the_packages_are_those_that_are_requested():
+def test_packages_before_resolution_are_the_requested_ones():
     spec = RunSpec(
         cell="", requirements=parse("a==1, b>=2, c==1.*, d @ https://files.example.com/d-1-py3-none-any.whl")
     )
@@ -43,7 +43,7 @@ def test_before_the_resolution_the_packages_are_those_that_are_requested():
     assert packages[3].url == "https://files.example.com/d-1-py3-none-any.whl"
 
 
-def test_after_it_they_are_those_of_all_locks_and_of_the_image():
+def test_packages_after_resolution_include_locks_and_image():
     lock = Lock(packages=(A,), target=TARGET, base_packages=(("numpy", "2.1"),))
     subject = Subject(spec=RunSpec(cell=""), resolution=lock, installs=(("b", Lock(packages=(B,), target=TARGET)),))
     assert subject.packages == (A, B)
@@ -52,12 +52,12 @@ def test_after_it_they_are_those_of_all_locks_and_of_the_image():
     assert subject.path("a") == ("a",)
 
 
-def test_what_is_resolved_in_the_pod_has_no_packages():
+def test_packages_resolved_in_the_pod_are_unknown():
     subject = Subject(spec=RunSpec(cell=""), resolution=Unresolved(lines=("a",), reason="no network"))
     assert subject.packages == subject.visible == ()
 
 
-def test_a_violation_is_one_line_with_its_path_and_its_source():
+def test_violation_is_one_line_with_path_and_source():
     violation = Violation(
         rule="packages.blocked",
         origin="p.toml",

@@ -1,4 +1,4 @@
-"""core/policy/patterns.py: names in canonical form, versions, and addresses that do not pretend to be others."""
+"""core/policy/patterns.py: canonical names, versions, and URLs that cannot pretend to be others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from uv_argo_magic.core.policy.patterns import NamePattern, glob, parse_name, ur
         ({"name": "*"}, "*", ""),
     ],
 )
-def test_a_name_is_canonical_and_may_have_versions(value, name, versions):
+def test_names_are_canonical_with_optional_versions(value, name, versions):
     assert parse_name(value) == NamePattern(name=name, versions=versions)
 
 
-def test_a_reason_is_kept():
+def test_reason_is_read():
     assert parse_name({"name": "a", "reason": " CVE-2024-1 "}).reason == "CVE-2024-1"
 
 
@@ -41,8 +41,8 @@ def test_a_reason_is_kept():
         {"versions": "<1"},
     ],
 )
-def test_what_is_not_a_pattern_is_refused(value):
-    with pytest.raises(ValueError):  # noqa: PT011 - its text is the value, which no user sees
+def test_invalid_patterns_are_rejected(value):
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is internal
         parse_name(value)
 
 
@@ -59,11 +59,11 @@ def test_what_is_not_a_pattern_is_refused(value):
         ("b", "1.0", False),
     ],
 )
-def test_an_unknown_version_may_be_any(pattern, version, matches):
+def test_unknown_version_matches(pattern, version, matches):
     assert parse_name(pattern).matches("a", version) is matches
 
 
-def test_only_star_and_question_mark_are_wildcards():
+def test_wildcards_are_star_and_question_mark():
     assert glob("corp-*", "corp-data")
     assert glob("cor?", "corp")
     assert not glob("corp.*", "corpX1")
@@ -79,7 +79,7 @@ def test_only_star_and_question_mark_are_wildcards():
         "https://ana:secret@index.example.com/simple",
     ],
 )
-def test_an_address_is_compared_in_parts(url):
+def test_equivalent_urls_match(url):
     assert url_matches("https://index.example.com/simple", url)
 
 
@@ -98,10 +98,10 @@ def test_an_address_is_compared_in_parts(url):
         ("https://index.example.com/simple", "file:///simple"),
     ],
 )
-def test_an_address_does_not_pretend_to_be_another(pattern, url):
+def test_similar_urls_do_not_match(pattern, url):
     assert not url_matches(pattern, url)
 
 
-def test_a_wildcard_stays_in_its_part():
+def test_wildcard_does_not_cross_url_parts():
     assert url_matches("https://*.example.com/team/*", "https://a.b.example.com/team/x/y")
     assert not url_matches("https://*/simple", "http://x/simple")

@@ -1,4 +1,4 @@
-"""core/policy/reader.py: a policy file is read in full, or refused; its limits hold where a setting has none."""
+"""core/policy/reader.py: policy files are read completely or rejected, and limits are defaults of settings."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ per_hour = 30
 """
 
 
-def test_the_example_of_the_documentation_is_read():
+def test_example_of_the_documentation_is_valid():
     policy = read(EXAMPLE, "p.toml")
-    shown = {rule.name: rule.kind.show(item.value) for rule in RULES.values() for item in rule.in_force(policy)}
-    assert shown == {
+    texts = {rule.name: rule.kind.show(item.value) for rule in RULES.values() for item in rule.in_force(policy)}
+    assert texts == {
         "packages.allowed": "corp-*, numpy, pandas",
         "packages.blocked": "python-dateutil<2.9 (CVE-2024-1)",
         "indexes.trusted": "https://index.example.com/simple",
@@ -40,14 +40,14 @@ def test_the_example_of_the_documentation_is_read():
     assert policy.origins == ("p.toml",)
 
 
-def test_every_example_of_the_table_is_valid_and_shown():
+def test_example_of_each_rule_is_valid():
     for rule in RULES.values():
         section, _, key = rule.name.partition(".")
         (statement,) = rule.in_force(read(f"[{section}]\n{key} = {rule.example}", "p"))
         assert rule.kind.show(statement.value)
 
 
-def test_urls_are_off_in_a_policy_that_does_not_list_them():
+def test_urls_are_not_allowed_by_default():
     (statement,) = read("", "p").of("indexes.urls")
     assert statement.value == ()
     (statement,) = read('[indexes]\nurls = ["https://files.example.com/*"]', "p").of("indexes.urls")
@@ -75,7 +75,7 @@ def test_urls_are_off_in_a_policy_that_does_not_list_them():
         ('[run]\nmax_memory = "8"', "invalid value for run.max_memory", "Example"),
     ],
 )
-def test_a_file_that_is_not_understood_in_full_is_refused(text, message, hint):
+def test_invalid_policies_are_rejected(text, message, hint):
     with pytest.raises(PolicyError, match=message.replace(".", r"\.")) as caught:
         read(text, "p.toml")
     assert hint in caught.value.hint
@@ -86,19 +86,19 @@ def settings(text, **values):
     return limited(RunSpec(cell="", settings=Settings(**values)), read(text, "p")).settings
 
 
-def test_a_limit_holds_where_the_setting_has_none_or_its_default():
+def test_limit_is_the_default_of_its_setting():
     assert settings('[run]\nmax_time = "1h"').run_timeout == 3600
     assert settings('[install]\nmax_time = "10m"').install_timeout == 600
     assert settings('[install]\nmax_disk = "1GiB"').install_disk == 1024**3
 
 
-def test_a_limit_changes_nothing_that_a_user_chose():
+def test_limit_does_not_change_a_value_of_the_user():
     assert settings('[run]\nmax_time = "1h"', run_timeout=60.0).run_timeout == 60
     assert settings('[run]\nmax_time = "1h"', run_timeout=7200.0).run_timeout == 7200
     assert settings('[sessions]\nmax_keep = "1h"', keep=0.0).keep == 0
 
 
-def test_without_limits_the_spec_is_the_same():
+def test_spec_is_unchanged_without_limits():
     spec = RunSpec(cell="")
     assert limited(spec, Policy()) is spec
     assert limited(spec, read("", "p")) is spec

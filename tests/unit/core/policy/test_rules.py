@@ -1,4 +1,4 @@
-"""core/policy/rules.py: what each rule refuses, what it tells the user, and that more rules never allow more."""
+"""core/policy/rules.py: what each rule refuses, its messages, and that more rules never allow more."""
 
 from __future__ import annotations
 
@@ -31,71 +31,73 @@ CLUSTER = frozenset({"image", "patch", "secret_env", "semaphore", "service_accou
 
 
 SETTINGS = set(Settings.__dataclass_fields__) - {"indexes", "images"}
-"""The settings that `subject` takes by their names; two names are those of a Subject's own facts."""
+"""Names of settings that `build_subject` accepts; `indexes` and `images` are fields of Subject."""
 
 
-def lock(*packages, base=()):
+def build_lock(*packages, base=()):
     return Lock(packages=packages, target=Target(python="3.12.1"), base_packages=base)
 
 
-def subject(*packages, base=(), resources=None, session="", requirements="", **values):
-    given_settings = {key: values.pop(key) for key in list(values) if key in SETTINGS}
+def build_subject(*packages, base=(), resources=None, session="", requirements="", **values):
+    settings = {name: values.pop(name) for name in list(values) if name in SETTINGS}
     spec = RunSpec(
-        cell="", settings=Settings(**given_settings), resources=resources or Resources(), session=session,
+        cell="", settings=Settings(**settings), resources=resources or Resources(), session=session,
         requirements=parse(requirements),
     )  # fmt: skip
-    return Subject(spec=spec, resolution=lock(*packages, base=base), now=NOW, **values)
+    return Subject(spec=spec, resolution=build_lock(*packages, base=base), now=NOW, **values)
 
 
-def refused(rule, value, asked):
+def violations_of(rule, value, subject):
     """The violations of one rule, as text without the source."""
     section, _, key = rule.partition(".")
     policy = read(f"[{section}]\n{key} = {value}", "p")
-    asked = replace(asked, spec=limited(asked.spec, policy))
-    return [item.text.removesuffix(f" [{rule}, p]") for item in check(policy, asked) if item.rule == rule]
+    subject = replace(subject, spec=limited(subject.spec, policy))
+    return [item.text.removesuffix(f" [{rule}, p]") for item in check(policy, subject) if item.rule == rule]
 
 
-def test_a_transitive_package_is_refused_with_the_path_that_leads_to_it():
+def test_blocked_transitive_package_is_reported_with_its_path():
     value = '[{name = "Beta", versions = "<2", reason = "CVE-2024-1"}, "gamma"]'
-    assert refused("packages.blocked", value, subject(ALPHA, BETA)) == [
+    assert violations_of("packages.blocked", value, build_subject(ALPHA, BETA)) == [
         "beta 1.5 is blocked: CVE-2024-1 (required by alpha). Use a version that is not <2."
     ]
-    assert refused("packages.blocked", '["beta"]', subject(ALPHA, BETA)) == [
+    assert violations_of("packages.blocked", '["beta"]', build_subject(ALPHA, BETA)) == [
         "beta 1.5 is blocked (required by alpha). Remove or replace alpha."
     ]
-    assert refused("packages.blocked", '["alpha"]', subject(ALPHA)) == [
+    assert violations_of("packages.blocked", '["alpha"]', build_subject(ALPHA)) == [
         "alpha 1.0 is blocked. Remove alpha, or use another package."
     ]
-    assert refused("packages.blocked", '["beta>=2"]', subject(ALPHA, BETA)) == []
+    assert violations_of("packages.blocked", '["beta>=2"]', build_subject(ALPHA, BETA)) == []
 
 
-def test_before_the_resolution_only_a_certain_version_is_refused():
-    early = replace(subject(requirements="beta"), resolution=None)
-    assert refused("packages.blocked", '["beta<2"]', early) == []
-    assert refused("packages.blocked", '["beta"]', early) == ["beta is blocked. Remove beta, or use another package."]
-    early = replace(subject(requirements="beta==1.0"), resolution=None)
-    assert len(refused("packages.blocked", '["beta<2"]', early)) == 1
+def test_only_exact_versions_are_blocked_before_resolution():
+    unresolved = replace(build_subject(requirements="beta"), resolution=None)
+    assert violations_of("packages.blocked", '["beta<2"]', unresolved) == []
+    assert violations_of("packages.blocked", '["beta"]', unresolved) == [
+        "beta is blocked. Remove beta, or use another package."
+    ]
+    unresolved = replace(build_subject(requirements="beta==1.0"), resolution=None)
+    assert len(violations_of("packages.blocked", '["beta<2"]', unresolved)) == 1
 
 
-def test_a_package_of_the_image_that_is_used_is_refused():
-    assert refused("packages.blocked", '["numpy<2"]', subject(base=(("numpy", "1.26"),))) == [
+def test_blocked_package_of_the_image_is_refused():
+    assert violations_of("packages.blocked", '["numpy<2"]', build_subject(base=(("numpy", "1.26"),))) == [
         "numpy 1.26 is blocked. Use a version that is not <2."
     ]
 
 
-def test_whatever_is_not_allowed_is_refused():
-    assert refused("packages.allowed", '["alpha", "b*"]', subject(ALPHA, BETA)) == []
-    assert refused("packages.allowed", '["alpha"]', subject(ALPHA, BETA)) == [
+def test_packages_that_are_not_allowed_are_refused():
+    assert violations_of("packages.allowed", '["alpha", "b*"]', build_subject(ALPHA, BETA)) == []
+    assert violations_of("packages.allowed", '["alpha"]', build_subject(ALPHA, BETA)) == [
         "beta 1.5 is not an allowed package (required by alpha). Remove or replace alpha."
     ]
-    assert refused("packages.allowed", '["alpha>=2", "alpha<1"]', subject(ALPHA)) == [
+    assert violations_of("packages.allowed", '["alpha>=2", "alpha<1"]', build_subject(ALPHA)) == [
         "alpha 1.0 is not an allowed package. Use a version of alpha that is: <1 or >=2."
     ]
 
 
-def test_two_lists_of_allowed_packages_must_both_have_it():
-    both = read('[packages]\nallowed = ["alpha"]', "a") | read('[packages]\nallowed = ["beta"]', "b")
-    assert {(item.package, item.origin) for item in check(both, subject(ALPHA, BETA))} == {
+def test_package_must_be_in_all_lists_of_allowed_packages():
+    merged = read('[packages]\nallowed = ["alpha"]', "a") | read('[packages]\nallowed = ["beta"]', "b")
+    assert {(item.package, item.origin) for item in check(merged, build_subject(ALPHA, BETA))} == {
         ("beta", "a"),
         ("alpha", "b"),
     }
@@ -105,29 +107,29 @@ OSV = "https://osv.example.com"
 ADVISORY = Advisory(id="GHSA-1", package="beta", summary="Bad things.", aliases=("CVE-2024-1",), fixed=("1.6", "2.1"))
 
 
-def test_a_known_vulnerability_is_refused_with_the_version_that_fixes_it():
-    asked = subject(ALPHA, BETA, advisories=(Found(source=OSV, advisories=(ADVISORY,)),))
-    assert refused("packages.vulnerabilities", f'"{OSV}"', asked) == [
+def test_vulnerable_package_is_refused_with_the_fixed_version():
+    subject = build_subject(ALPHA, BETA, advisories=(Found(source=OSV, advisories=(ADVISORY,)),))
+    assert violations_of("packages.vulnerabilities", f'"{OSV}"', subject) == [
         "beta 1.5 has a known vulnerability, GHSA-1: Bad things (required by alpha). Use beta>=1.6."
     ]
     for ignored in ("GHSA-1", "CVE-2024-1"):
         value = f'{{source = "{OSV}", ignore = ["{ignored}"]}}'
-        assert refused("packages.vulnerabilities", value, asked) == []
-    assert refused("packages.vulnerabilities", '"https://other.example.com"', asked) == []
-    assert refused("packages.vulnerabilities", f'"{OSV}"', replace(asked, resolution=lock(ALPHA))) == []
+        assert violations_of("packages.vulnerabilities", value, subject) == []
+    assert violations_of("packages.vulnerabilities", '"https://other.example.com"', subject) == []
+    assert violations_of("packages.vulnerabilities", f'"{OSV}"', replace(subject, resolution=build_lock(ALPHA))) == []
 
 
-def test_malware_is_removed():
+def test_malware_is_refused():
     malware = Advisory(id="MAL-1", package="alpha")
-    asked = subject(ALPHA, advisories=(Found(source=OSV, advisories=(malware,)),))
-    assert refused("packages.vulnerabilities", f'"{OSV}"', asked) == [
+    subject = build_subject(ALPHA, advisories=(Found(source=OSV, advisories=(malware,)),))
+    assert violations_of("packages.vulnerabilities", f'"{OSV}"', subject) == [
         "alpha 1.0 is known malware, MAL-1. Remove alpha."
     ]
 
 
-def test_without_an_answer_nothing_is_allowed():
-    asked = subject(ALPHA, advisories=(Found(source=OSV, problem="no answer"),))
-    assert refused("packages.vulnerabilities", f'"{OSV}"', asked) == [
+def test_failed_vulnerability_lookup_is_refused():
+    subject = build_subject(ALPHA, advisories=(Found(source=OSV, problem="no answer"),))
+    assert violations_of("packages.vulnerabilities", f'"{OSV}"', subject) == [
         (
             "Known vulnerabilities could not be looked up: no answer. "
             "Run the cell again later, or ask your administrator."
@@ -135,59 +137,62 @@ def test_without_an_answer_nothing_is_allowed():
     ]
 
 
-def test_a_look_alike_is_refused_unless_it_is_accepted():
+def test_look_alikes_are_refused_unless_accepted():
     forged = replace(ALPHA, name="requets")
-    assert refused("packages.look_alikes", "[]", subject(forged, ALPHA)) == [
+    assert violations_of("packages.look_alikes", "[]", build_subject(forged, ALPHA)) == [
         (
             "requets 1.0 looks like requests: the names differ by one character. "
             "Use requests, or ask for requets to be accepted."
         )
     ]
-    assert refused("packages.look_alikes", '["requets<2"]', subject(forged)) == []
-    assert len(refused("packages.look_alikes", '["requets<1"]', subject(forged))) == 1
+    assert violations_of("packages.look_alikes", '["requets<2"]', build_subject(forged)) == []
+    assert len(violations_of("packages.look_alikes", '["requets<1"]', build_subject(forged))) == 1
 
 
-def test_a_rule_about_records_refuses_nothing():
-    assert refused("audit.files", '["/var/log/a"]', subject(ALPHA)) == []
+def test_audit_rule_refuses_nothing():
+    assert violations_of("audit.files", '["/var/log/a"]', build_subject(ALPHA)) == []
 
 
-def test_a_package_must_have_an_age():
+def test_packages_must_have_a_minimum_age():
     young = replace(ALPHA, uploaded="2025-12-30T12:00:00+00:00")
-    assert refused("packages.min_age", '"7 days"', subject(ALPHA)) == []
-    assert refused("packages.min_age", '"7 days"', subject(young)) == [
+    assert violations_of("packages.min_age", '"7 days"', build_subject(ALPHA)) == []
+    assert violations_of("packages.min_age", '"7 days"', build_subject(young)) == [
         'alpha 1.0 was uploaded less than 7 days ago (2025-12-30). Add --set exclude_newer="7 days".'
     ]
-    assert refused("packages.min_age", '"7 days"', subject(replace(ALPHA, uploaded=""))) == [
+    assert violations_of("packages.min_age", '"7 days"', build_subject(replace(ALPHA, uploaded=""))) == [
         "It is not known when alpha 1.0 was uploaded. Use an index that provides upload times."
     ]
-    assert refused("packages.min_age", '"7 days"', replace(subject(requirements="alpha"), resolution=None)) == []
+    assert (
+        violations_of("packages.min_age", '"7 days"', replace(build_subject(requirements="alpha"), resolution=None))
+        == []
+    )
 
 
-def test_only_trusted_indexes_are_used():
+def test_untrusted_indexes_are_refused():
     value = '["https://index.example.com/simple"]'
-    asked = subject(ALPHA, indexes=("https://index.example.com/simple/", "https://evil.example.net/simple"))
-    assert refused("indexes.trusted", value, asked) == [
+    subject = build_subject(ALPHA, indexes=("https://index.example.com/simple/", "https://evil.example.net/simple"))
+    assert violations_of("indexes.trusted", value, subject) == [
         "https://evil.example.net/simple is not a trusted index. Use --set index_url=https://index.example.com/simple."
     ]
-    assert refused("indexes.trusted", value, subject(ALPHA, indexes=("default",))) == [
+    assert violations_of("indexes.trusted", value, build_subject(ALPHA, indexes=("default",))) == [
         "uv's default index is not a trusted index. Use --set index_url=https://index.example.com/simple."
     ]
-    assert refused("indexes.trusted", '["default"]', subject(ALPHA, indexes=("default",))) == []
-    assert refused("indexes.trusted", '["default"]', subject(ALPHA, indexes=("https://a.example.com/default",))) == [
-        "https://a.example.com/default is not a trusted index. Use uv's default index: remove index_url and indexes."
-    ]
-    assert refused("indexes.trusted", '["pytorch"]', subject(ALPHA, indexes=("pytorch",))) == []
-    assert refused("indexes.trusted", value, subject(ALPHA, indexes=("pytorch",))) == [
+    assert violations_of("indexes.trusted", '["default"]', build_subject(ALPHA, indexes=("default",))) == []
+    assert violations_of(
+        "indexes.trusted", '["default"]', build_subject(ALPHA, indexes=("https://a.example.com/default",))
+    ) == ["https://a.example.com/default is not a trusted index. Use uv's default index: remove index_url and indexes."]
+    assert violations_of("indexes.trusted", '["pytorch"]', build_subject(ALPHA, indexes=("pytorch",))) == []
+    assert violations_of("indexes.trusted", value, build_subject(ALPHA, indexes=("pytorch",))) == [
         "uv's index of PyTorch is not a trusted index. Use --set index_url=https://index.example.com/simple."
     ]
-    assert refused("indexes.trusted", "[]", subject(ALPHA, indexes=("default",))) == [
+    assert violations_of("indexes.trusted", "[]", build_subject(ALPHA, indexes=("default",))) == [
         "uv's default index is not a trusted index. Remove the requirements."
     ]
 
 
-def test_certificates_of_trusted_indexes_are_checked():
-    asked = subject(ALPHA, insecure_hosts=("index.example.com",))
-    assert refused("indexes.trusted", '["default"]', asked) == [
+def test_insecure_hosts_are_refused():
+    subject = build_subject(ALPHA, insecure_hosts=("index.example.com",))
+    assert violations_of("indexes.trusted", '["default"]', subject) == [
         "The certificate of index.example.com would not be checked. Remove UV_INSECURE_HOST from the environment."
     ]
 
@@ -196,71 +201,71 @@ URL = "https://files.example.com/alpha-1.0-py3-none-any.whl"
 
 
 @each(
-    "asked",
+    "subject",
     [
-        subject(requirements=f"alpha @ {URL}"),
-        subject(constraints=(f"alpha @ {URL}",)),
-        subject(overrides=(f"alpha @ {URL}",)),
-        subject(replace(ALPHA, url=URL)),
-        subject(replace(ALPHA, url=URL), requirements=f"alpha @ {URL}"),
+        build_subject(requirements=f"alpha @ {URL}"),
+        build_subject(constraints=(f"alpha @ {URL}",)),
+        build_subject(overrides=(f"alpha @ {URL}",)),
+        build_subject(replace(ALPHA, url=URL)),
+        build_subject(replace(ALPHA, url=URL), requirements=f"alpha @ {URL}"),
     ],
 )
-def test_a_url_is_refused_wherever_it_is_written(asked):
-    assert refused("indexes.urls", '["https://other.example.com/*"]', asked) == [
+def test_url_requirements_are_refused_everywhere(subject):
+    assert violations_of("indexes.urls", '["https://other.example.com/*"]', subject) == [
         f"alpha is requested by a URL that is not allowed: {URL}. Use a version from the index: alpha==VERSION."
     ]
-    assert refused("indexes.urls", '["https://files.example.com/*"]', asked) == []
-    assert [item.rule for item in check(read("", "p"), asked)] == ["indexes.urls"]
+    assert violations_of("indexes.urls", '["https://files.example.com/*"]', subject) == []
+    assert [item.rule for item in check(read("", "p"), subject)] == ["indexes.urls"]
 
 
-def test_a_repository_is_an_address_of_its_own_kind():
-    asked = subject(replace(ALPHA, url="git+https://ana:secret@git.example.com/alpha@main"))
-    assert refused("indexes.urls", "[]", asked) == []
-    (text,) = refused("indexes.git", "[]", asked)
+def test_git_urls_have_their_own_rule():
+    subject = build_subject(replace(ALPHA, url="git+https://ana:secret@git.example.com/alpha@main"))
+    assert violations_of("indexes.urls", "[]", subject) == []
+    (text,) = violations_of("indexes.git", "[]", subject)
     assert "secret" not in text
-    assert refused("indexes.git", '["git+https://git.example.com/*"]', asked) == []
+    assert violations_of("indexes.git", '["git+https://git.example.com/*"]', subject) == []
 
 
-def test_nothing_is_built_from_source():
+def test_building_from_source_is_refused():
     sdist = replace(ALPHA, file="alpha-1.0.tar.gz")
-    assert refused("install.only_binary", "true", subject(ALPHA)) == []
-    assert refused("install.only_binary", "true", subject(sdist, only_binary=False)) == [
+    assert violations_of("install.only_binary", "true", build_subject(ALPHA)) == []
+    assert violations_of("install.only_binary", "true", build_subject(sdist, only_binary=False)) == [
         "Building from source is not allowed, because it runs code of the package. Remove only_binary=false.",
         "alpha 1.0 has no wheel here, and building from source is not allowed. Use a version with a wheel.",
     ]
     assert RULES["install.only_binary"].early
 
 
-def test_no_python_is_installed():
-    assert refused("install.python_downloads", "false", subject()) == []
-    assert refused("install.python_downloads", "false", subject(python_downloads="automatic")) == [
+def test_installing_python_is_refused():
+    assert violations_of("install.python_downloads", "false", build_subject()) == []
+    assert violations_of("install.python_downloads", "false", build_subject(python_downloads="automatic")) == [
         "Installing a Python is not allowed. Remove python_downloads, or choose another --python."
     ]
 
 
-def test_no_environment_stays():
-    assert refused("install.persistent", "false", subject(env="shared")) == []
+def test_persistent_environments_are_refused():
+    assert violations_of("install.persistent", "false", build_subject(env="shared")) == []
     for settings in ({"env": "persistent"}, {"venv": "/data/.venv"}):
-        assert refused("install.persistent", "false", subject(**settings)) == [
+        assert violations_of("install.persistent", "false", build_subject(**settings)) == [
             "A persistent environment is not allowed. Remove the settings env and venv, or use a store."
         ]
 
 
-def test_every_file_has_a_hash():
-    assert refused("install.hashes", "true", subject(ALPHA)) == []
-    assert refused("install.hashes", "true", replace(subject(requirements="alpha"), resolution=None)) == []
-    assert refused("install.hashes", "true", subject(replace(ALPHA, sha256=""))) == [
+def test_packages_without_hash_are_refused():
+    assert violations_of("install.hashes", "true", build_subject(ALPHA)) == []
+    assert violations_of("install.hashes", "true", replace(build_subject(requirements="alpha"), resolution=None)) == []
+    assert violations_of("install.hashes", "true", build_subject(replace(ALPHA, sha256=""))) == [
         "alpha 1.0 has no hash in the lock. Lock the packages again with --upgrade."
     ]
 
 
-def test_the_size_of_an_install_is_limited():
-    assert refused("install.max_packages", "2", subject(ALPHA, BETA)) == []
-    assert refused("install.max_packages", "1", subject(ALPHA, BETA)) == [
+def test_size_of_an_install_is_limited():
+    assert violations_of("install.max_packages", "2", build_subject(ALPHA, BETA)) == []
+    assert violations_of("install.max_packages", "1", build_subject(ALPHA, BETA)) == [
         "2 packages would be installed, but the limit is 1. Require fewer packages, or split the work between cells."
     ]
-    assert refused("install.max_download", '"4kB"', subject(ALPHA, BETA)) == []
-    assert refused("install.max_download", '"3kB"', subject(ALPHA, BETA)) == [
+    assert violations_of("install.max_download", '"4kB"', build_subject(ALPHA, BETA)) == []
+    assert violations_of("install.max_download", '"3kB"', build_subject(ALPHA, BETA)) == [
         (
             "The download is 4.0 kB, but the limit is 3.0 kB. "
             "Require fewer or smaller packages; the largest is beta 1.5 with 3.0 kB."
@@ -268,41 +273,41 @@ def test_the_size_of_an_install_is_limited():
     ]
 
 
-def test_installs_are_counted_where_a_count_is_known():
-    assert refused("install.per_hour", "30", subject(ALPHA)) == []
-    assert refused("install.per_hour", "30", subject(ALPHA, recent_installs=29)) == []
-    (text,) = refused("install.per_hour", "30", subject(ALPHA, recent_installs=30))
+def test_installs_per_hour_are_limited():
+    assert violations_of("install.per_hour", "30", build_subject(ALPHA)) == []
+    assert violations_of("install.per_hour", "30", build_subject(ALPHA, recent_installs=29)) == []
+    (text,) = violations_of("install.per_hour", "30", build_subject(ALPHA, recent_installs=30))
     assert text.startswith("30 runs with packages started on this machine in the last hour, but the limit is 30.")
 
 
-def test_what_a_user_can_confirm_is_a_question():
-    asked = subject(ALPHA, question="This notebook has runs of another user")
-    (violation,) = check(read('[install]\nconfirm = "foreign-lock"', "p"), asked)
+def test_confirm_rule_asks_a_question():
+    subject = build_subject(ALPHA, question="This notebook has runs of another user")
+    (violation,) = check(read('[install]\nconfirm = "foreign-lock"', "p"), subject)
     assert violation.is_question
     assert violation.action == "Check them, then add --set yes=true once."
-    assert check(read('[install]\nconfirm = "foreign-lock"', "p"), subject(ALPHA)) == ()
+    assert check(read('[install]\nconfirm = "foreign-lock"', "p"), build_subject(ALPHA)) == ()
 
 
-def test_settings_have_limits():
-    assert refused("run.max_time", '"1h"', subject()) == []
-    assert refused("run.max_time", '"1h"', subject(run_timeout=7200.0)) == [
+def test_settings_are_limited():
+    assert violations_of("run.max_time", '"1h"', build_subject()) == []
+    assert violations_of("run.max_time", '"1h"', build_subject(run_timeout=7200.0)) == [
         "run_timeout is 2 hours, but the limit is 1 hour. Add --set run_timeout=3600s."
     ]
-    assert refused("install.max_disk", '"1GiB"', subject(install_disk=2 * 1024**3)) == [
+    assert violations_of("install.max_disk", '"1GiB"', build_subject(install_disk=2 * 1024**3)) == [
         "install_disk is 2 GiB, but the limit is 1 GiB. Add --set install_disk=1073741824."
     ]
-    unlimited = check(read('[run]\nmax_time = "1h"', "p"), subject())
-    assert [item.sentence for item in unlimited] == ["run_timeout is not limited, but the limit is 1 hour"]
+    violations = check(read('[run]\nmax_time = "1h"', "p"), build_subject())
+    assert [item.sentence for item in violations] == ["run_timeout is not limited, but the limit is 1 hour"]
 
 
-def test_resources_have_limits():
-    asked = subject(resources=Resources(cpu="500m", memory="1Gi..32Gi", gpu="2"))
-    assert refused("run.max_cpu", '"4"', asked) == []
-    assert refused("run.max_memory", '"16Gi"', asked) == [
+def test_resources_are_limited():
+    subject = build_subject(resources=Resources(cpu="500m", memory="1Gi..32Gi", gpu="2"))
+    assert violations_of("run.max_cpu", '"4"', subject) == []
+    assert violations_of("run.max_memory", '"16Gi"', subject) == [
         "memory=1Gi..32Gi is requested, but the limit is 16 GiB. Request less memory."
     ]
-    assert refused("run.max_gpu", "1", asked) == ["gpu=2 is requested, but the limit is 1. Request less gpu."]
-    assert refused("run.max_disk", '"1Gi"', asked) == []
+    assert violations_of("run.max_gpu", "1", subject) == ["gpu=2 is requested, but the limit is 1. Request less gpu."]
+    assert violations_of("run.max_disk", '"1Gi"', subject) == []
 
 
 @each(
@@ -334,66 +339,70 @@ def test_resources_have_limits():
         ("cluster.templates", '["uv-argo-cell"]', {"template": "other"}, ["WorkflowTemplate other"]),
     ],
 )
-def test_what_a_run_names_in_the_cluster_is_listed(rule, value, settings, names):
+def test_cluster_objects_must_be_allowed(rule, value, settings, names):
     images = ("registry.example.com/a:1", "evil.example.net/a:1")
-    asked = subject(images=images, uses=CLUSTER, **settings)
-    assert [text.partition(" is not allowed")[0] for text in refused(rule, value, asked)] == [
+    subject = build_subject(images=images, uses=CLUSTER, **settings)
+    assert [text.partition(" is not allowed")[0] for text in violations_of(rule, value, subject)] == [
         f"The {name}" for name in names
     ]
-    elsewhere = replace(asked, uses=frozenset(), images=())
-    assert refused(rule, value, elsewhere) == []
+    elsewhere = replace(subject, uses=frozenset(), images=())
+    assert violations_of(rule, value, elsewhere) == []
 
 
-def test_a_list_names_what_may_be_used():
-    (text,) = refused("cluster.images", '["a/*", "b/*"]', subject(images=("c/d",), uses=CLUSTER))
+def test_message_lists_the_allowed_values():
+    (text,) = violations_of("cluster.images", '["a/*", "b/*"]', build_subject(images=("c/d",), uses=CLUSTER))
     assert text == "The image c/d is not allowed. Use one of: a/*, b/*."
-    (text,) = refused("cluster.images", "[]", subject(images=("c/d",), uses=CLUSTER))
+    (text,) = violations_of("cluster.images", "[]", build_subject(images=("c/d",), uses=CLUSTER))
     assert text == "The image c/d is not allowed. Remove image or base."
 
 
-def test_a_patch_does_not_lead_around_a_list():
-    assert refused("cluster.images", '["*"]', subject(patch="patch.yaml", uses=CLUSTER)) == [
+def test_patch_cannot_bypass_a_rule():
+    assert violations_of("cluster.images", '["*"]', build_subject(patch="patch.yaml", uses=CLUSTER)) == [
         "The setting patch could change the image. Remove the setting patch."
     ]
 
 
 def test_sessions_are_limited():
-    assert refused("sessions.allowed", "false", subject()) == []
-    assert refused("sessions.allowed", "false", subject(session="main")) == [
+    assert violations_of("sessions.allowed", "false", build_subject()) == []
+    assert violations_of("sessions.allowed", "false", build_subject(session="main")) == [
         "Sessions are not allowed. Run the cell without --session."
     ]
-    assert refused("sessions.max_keep", '"1h"', subject(keep=7200.0)) == []
-    assert refused("sessions.max_keep", '"1h"', subject(session="main", keep=0.0)) == []
-    assert refused("sessions.max_keep", '"1h"', subject(session="main", keep=7200.0)) == [
+    assert violations_of("sessions.max_keep", '"1h"', build_subject(keep=7200.0)) == []
+    assert violations_of("sessions.max_keep", '"1h"', build_subject(session="main", keep=0.0)) == []
+    assert violations_of("sessions.max_keep", '"1h"', build_subject(session="main", keep=7200.0)) == [
         "keep is 2 hours, but the limit is 1 hour. Add --set keep=3600s."
     ]
-    assert refused("sessions.max_age", '"1h"', subject(session="main")) == []
-    assert refused("sessions.max_sessions", "4", subject(session="main")) == []
-    assert refused("sessions.max_sessions", "4", subject(session="main", max_sessions=30)) == [
+    assert violations_of("sessions.max_age", '"1h"', build_subject(session="main")) == []
+    assert violations_of("sessions.max_sessions", "4", build_subject(session="main")) == []
+    assert violations_of("sessions.max_sessions", "4", build_subject(session="main", max_sessions=30)) == [
         "max_sessions is 30, but the limit is 4. Add --set max_sessions=4."
     ]
 
 
-def test_texts_of_others_control_no_terminal():
-    (text,) = refused("packages.blocked", r'[{name = "alpha", reason = "\u001b[31mred\u0007\nline"}]', subject(ALPHA))
+def test_control_characters_are_removed():
+    (text,) = violations_of(
+        "packages.blocked", r'[{name = "alpha", reason = "\u001b[31mred\u0007\nline"}]', build_subject(ALPHA)
+    )
     assert text == "alpha 1.0 is blocked: [31mredline. Remove alpha, or use another package."
 
 
-def test_under_a_policy_packages_are_resolved_here():
-    asked = replace(subject(), resolution=Unresolved(lines=("alpha",), reason="no index responds"))
-    (violation,) = check(read("", "p"), asked)
+def test_packages_must_be_resolved_locally():
+    subject = replace(build_subject(), resolution=Unresolved(lines=("alpha",), reason="no index responds"))
+    (violation,) = check(read("", "p"), subject)
     assert violation.rule == "resolution"
     assert "no index responds" in violation.text
-    assert check(Policy(), asked) == ()
-    assert check(read("", "p"), replace(asked, resolution=Unresolved(lines=(), reason="a probe"))) == ()
+    assert check(Policy(), subject) == ()
+    assert check(read("", "p"), replace(subject, resolution=Unresolved(lines=(), reason="a probe"))) == ()
 
 
-def test_violations_are_sentences_that_say_what_to_do():
-    asked = subject(ALPHA, BETA, run_timeout=1e9, only_binary=False, indexes=("default",), session="s", keep=1e6)
+def test_violations_have_a_sentence_and_an_action():
+    subject = build_subject(
+        ALPHA, BETA, run_timeout=1e9, only_binary=False, indexes=("default",), session="s", keep=1e6
+    )
     text = (
         "[packages]\nallowed=[]\n[indexes]\ntrusted=[]\n[install]\nonly_binary=true\nmax_packages=0\n[run]\nmax_time=60"
     )
-    for violation in check(read(text, "p"), asked):
+    for violation in check(read(text, "p"), subject):
         assert re.fullmatch(r"[^.].*[^.]", violation.sentence)
         assert re.fullmatch(r"[A-Z].*\.", violation.action)
 
@@ -422,7 +431,7 @@ VALUES = {
 }
 POLICIES = st.fixed_dictionaries({}, optional=VALUES)
 SUBJECTS = st.builds(
-    lambda packages, **values: subject(*packages.values(), **values),
+    lambda packages, **values: build_subject(*packages.values(), **values),
     packages=st.dictionaries(NAMES, st.none()).flatmap(
         lambda names: st.fixed_dictionaries(
             {
@@ -450,12 +459,12 @@ SUBJECTS = st.builds(
 
 
 def policy_of(values, origin="p"):
-    found = Policy()
+    policy = Policy()
     for name, value in values.items():
         section, _, key = name.partition(".")
         text = f"[{section}]\n{key} = {_toml(value)}"
-        found |= Policy(frozenset(item for item in read(text, origin).statements if item.rule == name))
-    return found
+        policy |= Policy(frozenset(item for item in read(text, origin).statements if item.rule == name))
+    return policy
 
 
 def _toml(value):
@@ -464,32 +473,36 @@ def _toml(value):
     )
 
 
-def rules_of(policy, asked):
-    return {(item.rule, item.package) for item in check(policy, asked)}
+def rules_of(policy, subject):
+    return {(item.rule, item.package) for item in check(policy, subject)}
 
 
-@given(one=POLICIES, two=POLICIES, asked=SUBJECTS)
-def test_a_merge_refuses_all_that_each_part_refuses_in_any_order(one, two, asked):
-    first, second = policy_of(one, "one"), policy_of(two, "two")
+@given(first_values=POLICIES, second_values=POLICIES, subject=SUBJECTS)
+def test_merged_policy_refuses_what_each_policy_refuses(first_values, second_values, subject):
+    first, second = policy_of(first_values, "one"), policy_of(second_values, "two")
     assert first | second == second | first
     assert first | first == first
-    assert rules_of(first | second, asked) >= rules_of(first, asked) | rules_of(second, asked)
+    assert rules_of(first | second, subject) >= rules_of(first, subject) | rules_of(second, subject)
 
 
-@given(one=POLICIES, two=POLICIES, three=POLICIES)
-def test_a_merge_does_not_depend_on_how_it_is_grouped(one, two, three):
-    first, second, third = policy_of(one, "one"), policy_of(two, "two"), policy_of(three, "three")
+@given(first_values=POLICIES, second_values=POLICIES, third_values=POLICIES)
+def test_merging_is_associative(first_values, second_values, third_values):
+    first, second, third = (
+        policy_of(first_values, "one"),
+        policy_of(second_values, "two"),
+        policy_of(third_values, "three"),
+    )
     assert (first | second) | third == first | (second | third)
 
 
-@given(values=POLICIES, asked=SUBJECTS, name=st.sampled_from(sorted(VALUES)), data=st.data())
-def test_one_more_rule_never_allows_more(values, asked, name, data):
+@given(values=POLICIES, subject=SUBJECTS, name=st.sampled_from(sorted(VALUES)), data=st.data())
+def test_additional_rule_never_allows_more(values, subject, name, data):
     more = policy_of({name: data.draw(VALUES[name])}, "more")
-    assert rules_of(policy_of(values) | more, asked) >= rules_of(policy_of(values), asked)
+    assert rules_of(policy_of(values) | more, subject) >= rules_of(policy_of(values), subject)
 
 
 @given(values=POLICIES, more=st.lists(LISTS, min_size=1))
-def test_what_is_in_force_is_part_of_the_policy(values, more):
+def test_rules_in_force_are_part_of_the_policy(values, more):
     policy = policy_of(values)
     for blocked in more:
         policy |= policy_of({"packages.blocked": blocked})

@@ -1,11 +1,11 @@
-"""A journal is a value: growing it changes no journal that exists."""
+"""core/protocol/append_log.py: an immutable list that can be extended efficiently."""
 
 import pytest
 
 from uv_argo_magic.core.protocol.append_log import AppendLog
 
 
-def test_adding_makes_a_new_one_and_leaves_the_old() -> None:
+def test_add_returns_a_new_log() -> None:
     empty: AppendLog[int] = AppendLog()
     one = empty.add(1)
     two, other = one.add(2), one.add(3)
@@ -13,15 +13,15 @@ def test_adding_makes_a_new_one_and_leaves_the_old() -> None:
     assert two.add(4) != other.add(4)
 
 
-def test_it_is_a_sequence() -> None:
-    journal = AppendLog("abc")
-    assert (journal[0], journal[-1], journal[1:], len(journal)) == ("a", "c", ["b", "c"], 3)
+def test_log_is_a_sequence() -> None:
+    log = AppendLog("abc")
+    assert (log[0], log[-1], log[1:], len(log)) == ("a", "c", ["b", "c"], 3)
     for index in (3, -4):
         with pytest.raises(IndexError):
-            journal[index]
+            log[index]
 
 
-def test_equality_is_by_what_is_in_it() -> None:
+def test_equality_compares_items() -> None:
     assert AppendLog("ab") == AppendLog("a").add("b")
     assert AppendLog("ab") != AppendLog("abc")
     assert AppendLog("ab") != "ab"

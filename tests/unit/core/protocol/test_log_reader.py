@@ -1,4 +1,4 @@
-"""decode: any text gives events, and every record comes out as what its kind says."""
+"""core/protocol/log_reader.py: any text can be decoded to events, and each kind of record has its class."""
 
 import json
 
@@ -17,12 +17,12 @@ def line(**fields: object) -> str:
     return f"{log_reader.PREFIX}{NONCE} {json.dumps(fields | STAMP)}\n"
 
 
-def only(text: str) -> ev.Event:
+def decode_one(text: str) -> ev.Event:
     (event,) = log_reader.decode(text, NONCE)
     return event
 
 
-WHOLE = {
+EXAMPLES = {
     "hello": {"protocol": 1, "python": "3.12.1", "platform": "Linux x86_64", "pid": 4},
     "phase": {"phase": "installing"},
     "note": {"text": "a"},
@@ -50,13 +50,13 @@ WHOLE = {
 }
 
 
-def test_the_table_below_has_every_kind() -> None:
-    assert set(WHOLE) == set(log_reader.KINDS)
+def test_examples_have_every_kind() -> None:
+    assert set(EXAMPLES) == set(log_reader.KINDS)
 
 
 @each("kind", log_reader.KINDS)
-def test_each_kind_is_read_with_its_stamp(kind: str) -> None:
-    event = only(line(k=kind, **WHOLE[kind]))
+def test_each_kind_is_decoded(kind: str) -> None:
+    event = decode_one(line(k=kind, **EXAMPLES[kind]))
     assert isinstance(event, ev.Record)
     assert (event.boot, event.n, event.t) == ("boot", 7, 1.5)
 
@@ -79,8 +79,8 @@ ESCAPED = "half \\ud83d"
         ("exit", {"reason": "guest", "detail": HALF}),
     ],
 )
-def test_half_an_emoji_arrives_escaped(kind: str, fields: dict[str, object]) -> None:
-    event = only(line(k=kind, **fields))
+def test_surrogates_are_escaped(kind: str, fields: dict[str, object]) -> None:
+    event = decode_one(line(k=kind, **fields))
     assert not isinstance(event, ev.Unreadable)
     text = repr(event)
     assert "ud83d" in text
@@ -93,27 +93,27 @@ def test_half_an_emoji_arrives_escaped(kind: str, fields: dict[str, object]) -> 
                     json.dumps(json.loads(inner), ensure_ascii=False).encode()
 
 
-def test_a_whole_emoji_and_a_pulled_half_one_stay() -> None:
-    emoji = only(line(k="note", text="\U0001f600"))
+def test_emoji_and_surrogates_in_values_are_unchanged() -> None:
+    emoji = decode_one(line(k="note", text="\U0001f600"))
     assert isinstance(emoji, ev.Note)
     assert emoji.text == "\U0001f600"
-    value = only(line(k="value", name="x", body=json.dumps(HALF)))
+    value = decode_one(line(k="value", name="x", body=json.dumps(HALF)))
     assert isinstance(value, ev.Value)
     assert json.loads(value.body) == HALF
 
 
-def test_fields_arrive() -> None:
-    display = only(line(k="display", **WHOLE["display"]))
+def test_fields_are_decoded() -> None:
+    display = decode_one(line(k="display", **EXAMPLES["display"]))
     assert isinstance(display, ev.Display)
     assert display.data == (("text/plain", '"x"'),)
     assert (json.loads(display.metadata), display.display_id, display.update) == ({"a": 1}, "d", True)
-    installed = only(line(k="installed", **WHOLE["installed"]))
+    installed = decode_one(line(k="installed", **EXAMPLES["installed"]))
     assert isinstance(installed, ev.Installed)
     assert (installed.packages, installed.seconds, installed.cached) == ((("numpy", "2.0"),), 1.0, True)
 
 
 @each(
-    ("kind", "field", "bad"),
+    ("kind", "field", "invalid"),
     [
         ("hello", "protocol", True),
         ("hello", "python", 3),
@@ -132,18 +132,18 @@ def test_fields_arrive() -> None:
         ("text", "stream", "stdin"),
     ],
 )
-def test_a_wrong_field_makes_the_record_unreadable_and_says_which(kind: str, field: str, bad: object) -> None:
-    event = only(line(k=kind, **(WHOLE[kind] | {field: bad})))
+def test_invalid_field_is_reported(kind: str, field: str, invalid: object) -> None:
+    event = decode_one(line(k=kind, **(EXAMPLES[kind] | {field: invalid})))
     assert isinstance(event, ev.Unreadable)
     assert field in event.problem
 
 
 @each("body", ["{", "[]", '{"k": "dance"}', '{"k": 5}', "", "[" * 100_000])
-def test_what_is_no_record_is_unreadable(body: str) -> None:
-    assert isinstance(only(f"{log_reader.PREFIX}{NONCE} {body}\n"), ev.Unreadable)
+def test_invalid_record_is_unreadable(body: str) -> None:
+    assert isinstance(decode_one(f"{log_reader.PREFIX}{NONCE} {body}\n"), ev.Unreadable)
 
 
-def test_lines_and_records_in_order() -> None:
+def test_lines_and_records_are_in_order() -> None:
     text = "one\ntwo\n" + line(k="note", text="n") + "three\n" + line(k="note", text="m")
     kinds = [type(event).__name__ for event in log_reader.decode(text, NONCE)]
     assert kinds == ["Lines", "Note", "Lines", "Note"]
@@ -151,32 +151,32 @@ def test_lines_and_records_in_order() -> None:
     assert list(log_reader.decode("", NONCE)) == []
 
 
-def test_another_nonce_or_a_prefix_within_a_line_is_the_users_own_text() -> None:
+def test_similar_text_of_the_user_is_not_a_record() -> None:
     for text in (f"{log_reader.PREFIX}other {{}}\n", f"see {log_reader.PREFIX}{NONCE} {{}}\n"):
-        assert only(text) == ev.Lines(text=text)
+        assert decode_one(text) == ev.Lines(text=text)
 
 
 def test_only_a_newline_ends_a_line() -> None:
     text = "a\x0bb\u2028c\x85d\n"
-    assert only(text) == ev.Lines(text=text)
+    assert decode_one(text) == ev.Lines(text=text)
 
 
 @given(st.text())
-def test_any_text_gives_events_and_loses_nothing(text: str) -> None:
-    found = list(log_reader.decode(text, NONCE))
-    assert "".join(event.text for event in found if isinstance(event, ev.Lines)) == text
+def test_decoding_loses_no_text(text: str) -> None:
+    events = list(log_reader.decode(text, NONCE))
+    assert "".join(event.text for event in events if isinstance(event, ev.Lines)) == text
 
 
 @given(
     st.lists(
-        st.sampled_from([line(k=kind, **fields) for kind, fields in WHOLE.items()])
+        st.sampled_from([line(k=kind, **fields) for kind, fields in EXAMPLES.items()])
         | st.text().map(lambda t: t.replace("\n", "") + "\n")
     )
 )
-def test_raw_lines_survive_any_mixture(lines: list[str]) -> None:
-    found = list(log_reader.decode("".join(lines), NONCE))
-    raw = "".join(event.text for event in found if isinstance(event, ev.Lines))
-    assert raw == "".join(each for each in lines if not each.startswith(log_reader.PREFIX + NONCE))
+def test_raw_lines_between_records_are_unchanged(lines: list[str]) -> None:
+    events = list(log_reader.decode("".join(lines), NONCE))
+    raw = "".join(event.text for event in events if isinstance(event, ev.Lines))
+    assert raw == "".join(text for text in lines if not text.startswith(log_reader.PREFIX + NONCE))
 
 
 @given(
@@ -185,8 +185,8 @@ def test_raw_lines_survive_any_mixture(lines: list[str]) -> None:
         st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers()),
     )
 )
-def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) -> None:
-    assert only(f"{log_reader.PREFIX}{NONCE} {json.dumps(fields)}\n")
+def test_any_object_after_the_prefix_is_an_event(fields: dict[str, object]) -> None:
+    assert decode_one(f"{log_reader.PREFIX}{NONCE} {json.dumps(fields)}\n")
 
 
 @each(
@@ -202,11 +202,13 @@ def test_any_object_behind_the_prefix_gives_an_event(fields: dict[str, object]) 
         (f'{log_reader.PREFIX}{NONCE} "exit"\n', ""),
     ],
 )
-def test_the_reason_of_the_exit_record(text: str, reason: str) -> None:
+def test_exit_reason_is_read(text: str, reason: str) -> None:
     assert log_reader.exit_reason(text, NONCE) == reason
 
 
-def test_a_field_without_a_default_must_be_there_and_any_other_need_not() -> None:
-    assert only(line(k="hello")) == ev.Unreadable(line=line(k="hello"), problem="hello: protocol is not an integer")
-    assert only(line(k="exit", reason="ok")) == ev.Exited(boot="boot", n=7, t=1.5, reason="ok", code=0, detail="")
-    assert only(line(k="error")) == ev.Raised(boot="boot", n=7, t=1.5, error="{}")
+def test_fields_without_default_are_required() -> None:
+    assert decode_one(line(k="hello")) == ev.Unreadable(
+        line=line(k="hello"), problem="hello: protocol is not an integer"
+    )
+    assert decode_one(line(k="exit", reason="ok")) == ev.Exited(boot="boot", n=7, t=1.5, reason="ok", code=0, detail="")
+    assert decode_one(line(k="error")) == ev.Raised(boot="boot", n=7, t=1.5, error="{}")

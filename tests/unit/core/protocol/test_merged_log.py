@@ -1,4 +1,4 @@
-"""Copies of a run's log: merged by their line numbers, and found in the log of a session's pod, whole or cut."""
+"""core/protocol/merged_log.py: merging copies of a run's log, and finding it in the log of a session's pod."""
 
 import json
 
@@ -28,8 +28,8 @@ B = (
     hello("b"), record("b", 2, "note", text="waiting"), record("b", 3, "phase", phase="running"), "four\n",
     record("b", 5, "exit", reason="ok"),
 )  # fmt: skip
-TOGETHER = [*A[:3], *B[:2], *A[3:], *B[2:]]
-"""What a pod writes if b was sent while a ran."""
+POD_LOG = [*A[:3], *B[:2], *A[3:], *B[2:]]
+"""The log of a pod if b was sent while a ran."""
 
 
 def test_only_a_newline_ends_a_line():
@@ -37,7 +37,7 @@ def test_only_a_newline_ends_a_line():
     assert split_lines("") == []
 
 
-def test_lines_that_come_again_are_dropped():
+def test_repeated_lines_are_dropped():
     merged = MergedLog()
     assert merged.add("one\ntwo\n", 1) == "one\ntwo\n"
     assert merged.add("two\nthree\n", 2) == "three\n"
@@ -45,20 +45,20 @@ def test_lines_that_come_again_are_dropped():
     assert merged.received == 3
 
 
-def test_a_line_without_its_newline_is_the_same_line():
+def test_final_line_without_newline_is_merged():
     merged = MergedLog()
     assert merged.add("one\nend", 1) == "one\nend"
     assert merged.add("end\n", 2) == ""
 
 
-def test_lines_between_two_copies_are_missing_and_may_not_come_later():
+def test_missing_lines_are_not_added_later():
     merged = MergedLog()
     merged.add("one\n", 1)
     assert merged.add("four\n", 4) == "four\n"
     assert merged.add("two\nthree\nfour\nfive\n", 2) == "five\n"
 
 
-def test_two_copies_that_differ_are_an_error():
+def test_different_copies_are_an_error():
     merged = MergedLog()
     merged.add("one\ntwo\n", 1)
     with pytest.raises(ProtocolError, match="differ at line 2"):
@@ -66,62 +66,62 @@ def test_two_copies_that_differ_are_an_error():
 
 
 @given(st.lists(st.text(alphabet="ab\r", max_size=3), max_size=12), st.data())
-def test_pieces_of_copies_in_any_cut_give_the_log_once(texts, data):
+def test_overlapping_pieces_are_merged_once(texts, data):
     lines = [f"{text}\n" for text in texts]
-    merged, got = MergedLog(), ""
+    merged, received_text = MergedLog(), ""
     while merged.received < len(lines):
         first = data.draw(st.integers(1, merged.received + 1))
         last = data.draw(st.integers(first, len(lines)))
-        got += merged.add("".join(lines[first - 1 : last]), first)
-    assert got == "".join(lines)
+        received_text += merged.add("".join(lines[first - 1 : last]), first)
+    assert received_text == "".join(lines)
 
 
 @given(st.data())
-def test_a_run_is_found_in_the_log_of_its_session(data):
+def test_run_is_found_in_the_log_of_its_session(data):
     is_live = data.draw(st.booleans())
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(TOGETHER)), max_size=4)))
-    for nonce, whole in (("a", A), ("b", B)):
-        log, merged, got = SessionLog(nonce, is_live=is_live), MergedLog(), ""
-        for start, end in zip([0, *cuts], [*cuts, len(TOGETHER)], strict=True):
-            for first, text in log.feed("".join(TOGETHER[start:end])):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(POD_LOG)), max_size=4)))
+    for nonce, run_log in (("a", A), ("b", B)):
+        log, merged, received_text = SessionLog(nonce, is_live=is_live), MergedLog(), ""
+        for start, end in zip([0, *cuts], [*cuts, len(POD_LOG)], strict=True):
+            for first, text in log.feed("".join(POD_LOG[start:end])):
                 assert first == merged.received + 1
-                got += merged.add(text, first)
-        assert got == "".join(whole)
+                received_text += merged.add(text, first)
+        assert received_text == "".join(run_log)
         assert log.has_ended
 
 
-@given(st.integers(0, len(TOGETHER)))
-def test_a_log_without_its_beginning_gives_the_lines_that_it_has(cut):
-    for nonce, whole in (("a", A), ("b", B)):
-        found = SessionLog(nonce).feed("".join(TOGETHER[cut:]))
-        for first, text in found:
+@given(st.integers(0, len(POD_LOG)))
+def test_truncated_log_returns_the_remaining_lines(cut):
+    for nonce, run_log in (("a", A), ("b", B)):
+        pieces = SessionLog(nonce).feed("".join(POD_LOG[cut:]))
+        for first, text in pieces:
             lines = split_lines(text)
-            assert lines == list(whole[first - 1 : first - 1 + len(lines)])
-        kept = [line for line in TOGETHER[cut:] if line in whole]
-        raw = [line for line in kept if not line.startswith(log_reader.PREFIX)]
-        got = "".join(text for _, text in found)
-        assert all(line in got for line in raw) or not kept[-1:]
+            assert lines == list(run_log[first - 1 : first - 1 + len(lines)])
+        lines_of_run = [line for line in POD_LOG[cut:] if line in run_log]
+        raw = [line for line in lines_of_run if not line.startswith(log_reader.PREFIX)]
+        found_text = "".join(text for _, text in pieces)
+        assert all(line in found_text for line in raw) or not lines_of_run[-1:]
 
 
-def test_lines_of_other_programs_are_left_out():
+def test_lines_of_other_programs_are_omitted():
     log = SessionLog("a")
-    found = log.feed("".join(["stray\n", *A[:4], "stray\n", "@uv-argo:a {broken\n", A[4], *A[5:], "after\n"]))
-    assert "".join(text for _, text in found) == "".join(A)
-    assert [first for first, _ in found] == [1, 2, 3, 5, 6, 7]
+    pieces = log.feed("".join(["stray\n", *A[:4], "stray\n", "@uv-argo:a {broken\n", A[4], *A[5:], "after\n"]))
+    assert "".join(text for _, text in pieces) == "".join(A)
+    assert [first for first, _ in pieces] == [1, 2, 3, 5, 6, 7]
 
 
-def test_lines_before_and_after_others_that_are_missing_have_no_number():
-    found = SessionLog("a").feed("".join([*A[:3], *A[4:]]))
-    assert "".join(text for _, text in found) == "".join([*A[:2], *A[4:]])
+def test_lines_next_to_missing_ones_are_omitted():
+    pieces = SessionLog("a").feed("".join([*A[:3], *A[4:]]))
+    assert "".join(text for _, text in pieces) == "".join([*A[:2], *A[4:]])
 
 
-def test_lines_of_a_live_log_are_given_at_once():
+def test_lines_of_a_live_log_are_returned_at_once():
     log = SessionLog("a", is_live=True)
     log.feed("".join(A[:2]))
     assert log.feed("one\n") == [(3, "one\n")]
 
 
-def test_with_one_copy_lines_that_come_again_are_dropped_unseen():
+def test_single_copy_drops_repeated_lines_without_comparison():
     merged = MergedLog(has_one_copy=True)
     assert merged.add("one\ntwo\n", 1) == "one\ntwo\n"
     assert merged.add("2\nthree\n", 2) == "three\n"
@@ -131,28 +131,28 @@ def test_with_one_copy_lines_that_come_again_are_dropped_unseen():
     assert merged.received == 6
 
 
-def test_missing_lines_are_filled_with_the_records_that_were_kept():
+def test_missing_lines_are_filled_from_stored_records():
     merged = MergedLog()
     merged.add(A[0], 1)
-    kept = "".join([A[0], A[1], "odd\n", dropped("a", "ba", 4, 2, "old"), A[4], dropped("a", "ba", 9, 4, "late")])
+    stored = "".join([A[0], A[1], "odd\n", dropped("a", "ba", 4, 2, "old"), A[4], dropped("a", "ba", 9, 4, "late")])
     names = {"nonce": "a", "boot": "ba", "reason": "gone"}
-    assert merged.fill(kept, 3, **names) == A[1] + dropped("a", "ba", 3, 1, "old")
-    assert merged.fill(kept, 6, **names) == "".join(
+    assert merged.fill(stored, 3, **names) == A[1] + dropped("a", "ba", 3, 1, "old")
+    assert merged.fill(stored, 6, **names) == "".join(
         [dropped("a", "ba", 4, 2, "old"), A[4], dropped("a", "ba", 6, 1, "late")]
     )
-    assert merged.fill(kept, 6, **names) == ""
+    assert merged.fill(stored, 6, **names) == ""
     assert merged.fill(A[-1], 6, **names) == ""
     assert merged.received == 6
 
 
-def test_a_cell_that_never_ran_has_no_raw_lines():
+def test_cell_that_never_ran_has_no_raw_lines():
     stopped = record("c", 2, "exit", reason="stopped")
     log = SessionLog("c")
-    found = log.feed("".join([*A[:4], hello("c"), *A[4:], stopped]))
-    assert [text for _, text in found] == [hello("c"), stopped]
+    pieces = log.feed("".join([*A[:4], hello("c"), *A[4:], stopped]))
+    assert [text for _, text in pieces] == [hello("c"), stopped]
 
 
-def test_a_record_for_what_is_missing_is_a_gap():
+def test_dropped_record_is_a_gap():
     text = "".join([A[0], A[1], dropped("a", "ba", 4, 2, "rotated"), *A[4:]])
     state = fold(log_reader.decode(text, "a"))
     assert state.gaps == (Gap(lines=2, reason="rotated"),)
@@ -160,8 +160,8 @@ def test_a_record_for_what_is_missing_is_a_gap():
 
 
 @given(st.randoms(use_true_random=False))
-def test_an_early_copy_and_the_log_give_each_line_once(rng):
-    copy, got = EarlyCopy("a"), ""
+def test_early_copy_and_log_are_merged_once(rng):
+    copy, received_text = EarlyCopy("a"), ""
     log = [*A]
     for at in sorted(rng.sample(range(len(A)), 2), reverse=True):
         log.insert(at, f"stray {at}\n")
@@ -169,17 +169,17 @@ def test_an_early_copy_and_the_log_give_each_line_once(rng):
     has_ended = False
     while early or log or not has_ended:
         if log and rng.random() < 0.5:
-            got += copy.add_log(log.pop(0))
+            received_text += copy.add_log(log.pop(0))
         elif early:
-            got += copy.add_early(early.pop(0))
+            received_text += copy.add_early(early.pop(0))
         elif not has_ended:
             copy.end_early()
             has_ended = True
-    assert [line for line in split_lines(got) if not line.startswith("stray")] == list(A)
+    assert [line for line in split_lines(received_text) if not line.startswith("stray")] == list(A)
 
 
 @pytest.mark.parametrize("log_first", [True, False])
-def test_an_early_copy_that_differs_from_the_log_is_an_error(log_first):
+def test_early_copy_that_differs_is_an_error(log_first):
     copy = EarlyCopy("a")
     ours, theirs = (copy.add_log, copy.add_early) if log_first else (copy.add_early, copy.add_log)
     ours(A[0])

@@ -1,4 +1,4 @@
-"""step and fold: every event in every state, and a log read with repeats, holes, cut ends and another attempt."""
+"""core/protocol/state.py: every event in every state, and logs with repetitions, gaps and several attempts."""
 
 import base64
 import zlib
@@ -21,7 +21,7 @@ def stamp(n: int, boot: str = "b1") -> dict[str, object]:
 
 
 def log(boot: str = "b1") -> list[ev.Event]:
-    """A whole run: twelve numbered lines, two of them raw."""
+    """A complete run: twelve numbered lines, two of them raw."""
     return [
         ev.Hello(**stamp(1, boot), protocol=1, python="3.12.1", platform="Linux", pid=1),
         ev.PhaseStarted(**stamp(2, boot), phase="installing"),
@@ -41,7 +41,7 @@ def texts(state: RunState) -> str:
     return "".join(out.text for out in state.outputs if isinstance(out, ev.Lines | ev.Text))
 
 
-def test_a_whole_run() -> None:
+def test_complete_run() -> None:
     state = fold([ev.Submitted(name="n", location="", t=99.0), *log()])
     assert [phase for phase, _ in state.phases] == ["queued", "starting", "installing", "running", "ended"]
     assert (state.outcome, state.ended, state.ended_at) == ("Succeeded", True, 112.0)
@@ -51,7 +51,7 @@ def test_a_whole_run() -> None:
     assert state.values[0].body == "1"
 
 
-def test_a_boot_that_goes_on_from_another_is_the_same_attempt() -> None:
+def test_boot_after_another_is_the_same_attempt() -> None:
     installed = log("b1")[:4]
     ran = [
         ev.Hello(**stamp(1, "b2"), protocol=1, python="3.12.1", platform="Linux", pid=1, after="b1"),
@@ -69,7 +69,7 @@ def test_a_boot_that_goes_on_from_another_is_the_same_attempt() -> None:
 
 
 @each("reason", OUTCOMES)
-def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
+def test_exit_reason_determines_the_outcome(reason: str) -> None:
     state = fold([ev.Exited(**stamp(1), reason=reason)])  # type: ignore[arg-type]
     assert state.outcome == OUTCOMES[reason]
     for later in (
@@ -82,24 +82,24 @@ def test_every_reason_has_its_outcome_and_keeps_it(reason: str) -> None:
         assert step(state, later).outputs == state.outputs
 
 
-def test_a_killed_cell_counts_as_stopped_only_where_somebody_asked() -> None:
-    killed = ev.Exited(**stamp(1), reason="signal", code=-9)
-    assert fold([killed]).outcome == "Failed"
-    assert fold([ev.StopRequested(by="a button", t=1.0), killed]).outcome == "Stopped"
+def test_killed_cell_is_stopped_if_a_stop_was_requested() -> None:
+    exited = ev.Exited(**stamp(1), reason="signal", code=-9)
+    assert fold([exited]).outcome == "Failed"
+    assert fold([ev.StopRequested(by="a button", t=1.0), exited]).outcome == "Stopped"
 
 
 @pytest.mark.parametrize(("records", "outcome"), [(3, "InstallFailed"), (6, "Lost")])
-def test_a_program_that_the_backend_ended_was_not_stopped(records: int, outcome: str) -> None:
+def test_evicted_run_is_not_stopped(records: int, outcome: str) -> None:
     exited = ev.Exited(**stamp(13), reason="stopped")
     evicted = ev.NodePhase(phase="Failed", message="the pod was evicted", t=112.0)
     assert fold([*log()[:records], evicted, exited]).outcome == outcome
     assert fold([*log()[:records], exited, evicted]).outcome == "Stopped"
-    asked = ev.StopRequested(by="me", t=111.0)
-    assert fold([*log()[:records], asked, evicted, exited]).outcome == "Stopped"
+    stop_requested = ev.StopRequested(by="me", t=111.0)
+    assert fold([*log()[:records], stop_requested, evicted, exited]).outcome == "Stopped"
 
 
 @each(
-    ("seen", "outcome"),
+    ("events", "outcome"),
     [
         ([ev.NodePhase(phase="Error", message="no such service account")], "NotStarted"),
         ([ev.NodePhase(phase="Error"), ev.StopRequested(by="me", t=1.0)], "Stopped"),
@@ -109,12 +109,12 @@ def test_a_program_that_the_backend_ended_was_not_stopped(records: int, outcome:
         ([], "Lost"),
     ],
 )
-def test_a_run_that_failed_before_its_program_wrote_anything_did_not_start(seen, outcome) -> None:
+def test_failure_before_the_first_record_is_not_started(events, outcome) -> None:
     for submitted in ([], [ev.Submitted(name="n", location="", t=0.5)]):
-        assert fold([*submitted, *seen, ev.LogEnded(t=2.0)]).outcome == outcome
+        assert fold([*submitted, *events, ev.LogEnded(t=2.0)]).outcome == outcome
 
 
-def test_a_log_without_an_exit_record_is_lost_or_stopped() -> None:
+def test_log_without_exit_record_is_lost_or_stopped() -> None:
     cut = log()[:-1]
     assert fold([*cut, ev.LogEnded(t=5.0)]).outcome == "Lost"
     stopped = fold([*cut, ev.StopRequested(by="me", t=4.0), ev.StopRequested(by="you", t=4.5), ev.LogEnded(t=5.0)])
@@ -122,7 +122,7 @@ def test_a_log_without_an_exit_record_is_lost_or_stopped() -> None:
     assert stopped.stop_requested == ev.StopRequested(by="me", t=4.0)
 
 
-def test_a_phase_may_be_entered_in_the_middle() -> None:
+def test_first_phase_can_be_a_later_one() -> None:
     state = fold([ev.PhaseStarted(**stamp(1), phase="running"), ev.PhaseStarted(**stamp(2), phase="installing")])
     assert state.phase == "running"
 
@@ -141,7 +141,7 @@ ENTERING: dict[str, ev.Event] = {
 
 @each(("later", "event"), ENTERING.items())
 @each("phase", ORDER)
-def test_a_phase_is_entered_from_every_earlier_one_and_from_no_other(phase, later, event) -> None:
+def test_phases_only_advance(phase, later, event) -> None:
     order = ["new", *ENTERING]
     state = step(RunState(phase=phase), event)
     is_later = order.index(later) > order.index(phase)
@@ -150,20 +150,20 @@ def test_a_phase_is_entered_from_every_earlier_one_and_from_no_other(phase, late
     assert order == list(ORDER)
 
 
-def test_lines_that_were_dropped_are_a_gap_with_their_reason() -> None:
+def test_dropped_lines_are_a_gap_with_a_reason() -> None:
     head, tail = log()[:5], log()[6:]
     state = fold([*head, ev.Dropped(**stamp(7), lines=2, reason="too long"), *tail])
     assert state.gaps == (Gap(lines=2, reason="too long"),)
     assert state.outcome == "Succeeded"
     late = fold([*log()[:7], ev.Dropped(**stamp(7), lines=2, reason="too long"), *tail])
     assert not late.gaps
-    seen = fold(
+    already_received = fold(
         [ev.Note(**stamp(1), text="a"), ev.Lines(text="b\nc\n"), ev.Dropped(**stamp(3), lines=2, reason="gone")]
     )
-    assert not seen.gaps
+    assert not already_received.gaps
 
 
-def test_the_small_records() -> None:
+def test_other_records_change_their_fields() -> None:
     state = fold([
         ev.Note(**stamp(1), text="look"), ev.Locked(**stamp(2), lock="{}"), ev.Heartbeat(**stamp(3), rss=7),
         ev.Snapshot(**stamp(4), lines=1, bytes=2), ev.Raised(**stamp(5), error="{}"), ev.ClearOutput(**stamp(6)),
@@ -188,79 +188,87 @@ def test_the_small_records() -> None:
     assert fold([question]).question == question
 
 
-def test_parts_join_to_their_record() -> None:
+def test_parts_are_joined_to_a_record() -> None:
     text = '{"k": "note", "text": "whole", "b": "b1", "n": 1, "t": 1.0}'
     pieces = [
         ev.Part(**stamp(j + 1), id="p", j=j, of=3, s=text[j * 20 : (j + 1) * 20 if j < 2 else None]) for j in range(3)
     ]
     assert fold(pieces).notes == ("whole",)
     assert fold(pieces[:2]).notes == ()
-    for bad in ("nonsense", '{"k": "part", "id": "1", "j": 0, "of": 1, "s": "", "b": "b", "n": 1, "t": 1.0}'):
-        assert fold([ev.Part(**stamp(1), id="p", j=0, of=1, s=bad)]).notes[0].startswith("Invalid protocol record")
+    for invalid in ("nonsense", '{"k": "part", "id": "1", "j": 0, "of": 1, "s": "", "b": "b", "n": 1, "t": 1.0}'):
+        assert fold([ev.Part(**stamp(1), id="p", j=0, of=1, s=invalid)]).notes[0].startswith("Invalid protocol record")
 
 
-def test_parts_may_be_compressed(monkeypatch) -> None:
+def test_parts_can_be_compressed(monkeypatch) -> None:
     monkeypatch.setattr(log_reader, "MAX_RECORD", 1000)
 
-    def noted(text: str) -> str:
+    def first_note(text: str) -> str:
         pieces = [ev.Part(**stamp(j + 1), id="p", j=j, of=2, s=(text[:9], text[9:])[j], z=True) for j in range(2)]
         return fold(pieces).notes[0]
 
     text = b'{"k": "note", "text": "whole", "b": "b1", "n": 1, "t": 1.0}'
-    packed = zlib.compress(text)
-    assert noted(base64.b64encode(packed).decode()) == "whole"
-    for bad in ("no base64 at all", base64.b64encode(text).decode()):
-        assert noted(bad).startswith("Invalid protocol record: not compressed JSON")
-    for cut in (packed[:-5], zlib.compress(b" " * 1001)):
-        assert noted(base64.b64encode(cut).decode()).startswith("Invalid protocol record: the compressed JSON")
+    compressed = zlib.compress(text)
+    assert first_note(base64.b64encode(compressed).decode()) == "whole"
+    for invalid in ("no base64 at all", base64.b64encode(text).decode()):
+        assert first_note(invalid).startswith("Invalid protocol record: not compressed JSON")
+    for truncated in (compressed[:-5], zlib.compress(b" " * 1001)):
+        assert first_note(base64.b64encode(truncated).decode()).startswith(
+            "Invalid protocol record: the compressed JSON"
+        )
 
 
-def test_another_boot_is_another_attempt() -> None:
+def test_other_boot_is_another_attempt() -> None:
     state = fold([*log("b1"), *log("b2")])
     assert (state.boot, state.boots, state.outcome) == ("b2", ("b1",), "Succeeded")
     assert Restarted(boot="b2") in list(state.outputs)
     assert texts(state) == "one\ntwo\noh" * 2
-    # What is repeated of the first attempt changes nothing any more.
+    # Repeated records of the first attempt have no effect.
     assert fold(e for e in log("b1") if not isinstance(e, ev.Lines)) != state
     assert fold([e for e in log("b1") if not isinstance(e, ev.Lines)], state) == state
 
 
-def test_a_hole_is_a_gap_with_its_size() -> None:
-    whole = log()
-    without_lines = [event for event in whole if not isinstance(event, ev.Lines)]
+def test_missing_lines_are_a_gap() -> None:
+    complete = log()
+    without_lines = [event for event in complete if not isinstance(event, ev.Lines)]
     assert fold(without_lines).gaps == (Gap(lines=2, reason="not received"),)
-    one_lost = [ev.Lines(text="one\n") if isinstance(event, ev.Lines) else event for event in whole]
-    assert [gap.lines for gap in fold(one_lost).gaps] == [1]
+    one_line_missing = [ev.Lines(text="one\n") if isinstance(event, ev.Lines) else event for event in complete]
+    assert [gap.lines for gap in fold(one_line_missing).gaps] == [1]
 
 
 @each("start", range(11))
 @each("end", range(12))
-def test_reading_again_from_any_record_changes_nothing(start: int, end: int) -> None:
-    whole = log()
-    if start < len(whole) and isinstance(whole[start], ev.Lines):
-        start += 1  # a repeat that begins in raw lines has no number: the transport removes those
-    state = fold([*whole[:end], *whole[start:]] if start <= end else whole)
-    expected = fold(whole)
+def test_rereading_from_any_record_has_no_effect(start: int, end: int) -> None:
+    complete = log()
+    if start < len(complete) and isinstance(complete[start], ev.Lines):
+        start += 1  # raw lines at the start have no number: the transport removes them
+    state = fold([*complete[:end], *complete[start:]] if start <= end else complete)
+    expected = fold(complete)
     assert replace(state, position=expected.position) == expected
 
 
-def test_a_repeat_that_ends_in_the_middle_of_raw_lines() -> None:
-    whole = log()
-    again = [*whole[:6], *whole[4:5], ev.Lines(text="one\n"), *whole[4:5], ev.Lines(text="one\ntwo\nthree\n")]
-    assert texts(fold(again)) == "one\ntwo\nthree\n"
-    assert texts(fold([*whole[:5], ev.Lines(text="no newline")])) == "no newline"
+def test_repetition_can_end_within_raw_lines() -> None:
+    complete = log()
+    repeated = [
+        *complete[:6],
+        *complete[4:5],
+        ev.Lines(text="one\n"),
+        *complete[4:5],
+        ev.Lines(text="one\ntwo\nthree\n"),
+    ]
+    assert texts(fold(repeated)) == "one\ntwo\nthree\n"
+    assert texts(fold([*complete[:5], ev.Lines(text="no newline")])) == "no newline"
 
 
 @given(st.data())
-def test_any_cut_of_the_log_is_survived_and_nothing_is_shown_twice(data: st.DataObject) -> None:
-    whole = log()
-    kept = data.draw(st.lists(st.sampled_from(range(len(whole))), unique=True).map(sorted))
-    state = fold(whole[i] for i in kept)
+def test_missing_records_never_duplicate_output(data: st.DataObject) -> None:
+    complete = log()
+    indexes = data.draw(st.lists(st.sampled_from(range(len(complete))), unique=True).map(sorted))
+    state = fold(complete[i] for i in indexes)
     assert texts(state) in ("", "oh", "one\ntwo\n", "one\ntwo\noh")
-    last = max((getattr(whole[i], "n", 0) for i in kept), default=0)
-    seen = sum(2 if isinstance(whole[i], ev.Lines) else 1 for i in kept)
-    if kept and isinstance(whole[kept[-1]], ev.Record):
-        assert sum(gap.lines for gap in state.gaps) == last - seen
+    last = max((getattr(complete[i], "n", 0) for i in indexes), default=0)
+    received = sum(2 if isinstance(complete[i], ev.Lines) else 1 for i in indexes)
+    if indexes and isinstance(complete[indexes[-1]], ev.Record):
+        assert sum(gap.lines for gap in state.gaps) == last - received
 
 
 any_event = st.sampled_from([
@@ -273,53 +281,53 @@ any_event = st.sampled_from([
 
 
 @given(st.lists(any_event, max_size=40))
-def test_any_events_in_any_order_give_a_state(seen: list[ev.Event]) -> None:
-    state = fold(seen)
+def test_any_events_in_any_order_are_folded(events: list[ev.Event]) -> None:
+    state = fold(events)
     assert state.phase in ORDER
     assert bool(state.outcome) == state.ended or Restarted(boot=state.boot) in list(state.outputs)
     assert isinstance(state.outputs, AppendLog)
-    assert fold(seen) == state
+    assert fold(events) == state
 
 
-def test_a_place_that_could_not_be_asked_is_noted_once():
+def test_failed_stop_is_noted_once():
     failed = ev.StopFailed(problem="away", t=1.0)
     state = fold([ev.StopRequested(by="me", t=0.0), failed, failed])
     assert state.notes == ("Could not stop the run: away",)
     assert state.stop_requested
 
 
-def attempt(boot, reason):
-    made = {"protocol": 1, "python": "3", "platform": "l", "pid": 1}
-    return write(("hello", made), f"out of {boot}\n", ("exit", {"reason": reason, "code": 1}), boot=boot)
+def attempt_log(boot, reason):
+    hello = {"protocol": 1, "python": "3", "platform": "l", "pid": 1}
+    return write(("hello", hello), f"out of {boot}\n", ("exit", {"reason": reason, "code": 1}), boot=boot)
 
 
-def tried(most, *pieces):
-    state = fold([ev.Submitted(name="n", location="p", t=0.0), ev.Attempts(limit=most, t=0.0)])
+def state_of_attempts(limit, *pieces):
+    state = fold([ev.Submitted(name="n", location="p", t=0.0), ev.Attempts(limit=limit, t=0.0)])
     return play(pieces, start=state)
 
 
-def test_a_bad_end_is_not_the_runs_while_another_attempt_may_follow():
-    state = tried(3, attempt("a", "exit"))
+def test_failed_attempt_does_not_end_a_run_with_retries():
+    state = state_of_attempts(3, attempt_log("a", "exit"))
     assert (state.ended, state.attempt, state.phase) == (False, 1, "starting")
-    state = tried(3, attempt("a", "exit"), attempt("b", "ok"))
+    state = state_of_attempts(3, attempt_log("a", "exit"), attempt_log("b", "ok"))
     assert (state.ended, state.outcome, state.attempt) == (True, "Succeeded", 2)
     assert Restarted(boot="b", attempt=2) in tuple(state.outputs)
 
 
-def test_the_last_attempt_ends_the_run_and_so_does_the_logs_end():
-    assert tried(2, attempt("a", "exit"), attempt("b", "exit")).outcome == "Failed"
-    assert tried(2, attempt("a", "exit"), attempt("b", "exit")).ended
-    state = tried(3, attempt("a", "exit"), ev.LogEnded(t=9.0))
+def test_last_attempt_or_end_of_log_ends_the_run():
+    assert state_of_attempts(2, attempt_log("a", "exit"), attempt_log("b", "exit")).outcome == "Failed"
+    assert state_of_attempts(2, attempt_log("a", "exit"), attempt_log("b", "exit")).ended
+    state = state_of_attempts(3, attempt_log("a", "exit"), ev.LogEnded(t=9.0))
     assert (state.ended, state.outcome) == (True, "Failed")
-    assert not tried(0, attempt("a", "exit"), attempt("b", "exit")).ended
+    assert not state_of_attempts(0, attempt_log("a", "exit"), attempt_log("b", "exit")).ended
 
 
-def test_a_run_stopped_between_two_attempts_was_stopped():
-    state = tried(3, attempt("a", "exit"), ev.StopRequested(by="me", t=5.0), ev.LogEnded(t=9.0))
+def test_run_stopped_between_attempts_is_stopped():
+    state = state_of_attempts(3, attempt_log("a", "exit"), ev.StopRequested(by="me", t=5.0), ev.LogEnded(t=9.0))
     assert (state.ended, state.outcome) == (True, "Stopped")
-    assert tried(3, ev.StopRequested(by="me", t=1.0), attempt("a", "exit")).ended
+    assert state_of_attempts(3, ev.StopRequested(by="me", t=1.0), attempt_log("a", "exit")).ended
 
 
-def test_what_this_side_has_of_a_name_is_kept():
+def test_names_found_locally_are_stored():
     names = (ev.LocalName(name="df", kind="variable"),)
     assert fold([ev.FoundHere(names=names)]).found_here == names

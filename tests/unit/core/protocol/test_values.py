@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases
-"""Both ends of the values' codec: what one writes the other reads, equal and of the same type."""
+"""core/protocol/values.py: encoded values are decoded to equal values of the same type."""
 
 import collections
 import dataclasses
@@ -23,31 +23,34 @@ from uv_argo_magic.guest import values as guest
 LIMIT = 10_000_000
 
 
-def inline(name, value, limit):
+def encode_inline(name, value, limit):
     return core.encode(name, value, limit)
 
 
-def beside(name, value, limit):
+def encode_with_buffers(name, value, limit):
     buffers = []
     return core.encode(name, value, limit, buffers), [bytearray(raw) for raw in buffers]
 
 
-ENDS = {"inline": (inline, core.decode), "beside": (beside, lambda encoded: core.decode(*encoded))}
-"""With long bytes in the text, and beside it."""
+CODECS = {
+    "inline": (encode_inline, core.decode),
+    "beside": (encode_with_buffers, lambda encoded: core.decode(*encoded)),
+}
+"""Long bytes are part of the text, or separate buffers."""
 
 
-def same(a, b):
-    """Equal and of the same types all the way down; nan is itself, -0.0 is not 0.0."""
+def is_same(a, b):
+    """Whether two values and all their parts are equal and of the same type; nan equals nan, -0.0 is not 0.0."""
     if type(a) is not type(b):
         return False
     if isinstance(a, float):
         return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
     if isinstance(a, complex):
-        return same(a.real, b.real) and same(a.imag, b.imag)
+        return is_same(a.real, b.real) and is_same(a.imag, b.imag)
     if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
+        return len(a) == len(b) and all(map(is_same, a, b))
     if isinstance(a, dict):
-        return same(list(a), list(b)) and same(list(a.values()), list(b.values()))
+        return is_same(list(a), list(b)) and is_same(list(a.values()), list(b.values()))
     if isinstance(a, set | frozenset):
         return len(a) == len(b) and (a == b or sorted(map(repr, a)) == sorted(map(repr, b)))
     if isinstance(a, decimal.Decimal):
@@ -63,7 +66,7 @@ ATOMS = (
     | st.dates() | st.datetimes(timezones=OFFSETS) | st.times(timezones=OFFSETS) | st.timedeltas() | st.uuids()
     | st.decimals(allow_nan=False) | st.sampled_from(["@", "v"])
 )  # fmt: skip
-# A nan is not found again in a set: tests of sets go without it.
+# Without nan, since it does not equal itself and so cannot be compared in sets.
 KEYS = st.recursive(
     ATOMS.filter(lambda value: value == value),
     lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3),
@@ -83,14 +86,14 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_what_one_end_writes_the_other_reads(value):
-    for write, read in ENDS.values():
-        assert same(read(write("x", value, LIMIT)), value)
+def test_values_survive_a_round_trip(value):
+    for write, read in CODECS.values():
+        assert is_same(read(write("x", value, LIMIT)), value)
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_a_number_with_more_digits_than_python_reads_travels(end):
-    write, read = ENDS[end]
+@pytest.mark.parametrize("end", CODECS)
+def test_integers_can_exceed_the_digit_limit_of_python(end):
+    write, read = CODECS[end]
     for number in (10**5000, -(2**9000)):
         assert read(write("x", {"n": number}, LIMIT)) == {"n": number}
 
@@ -136,19 +139,19 @@ REFUSED = [
 
 
 @each(("value", "why", "instead"), REFUSED)
-def test_what_is_not_plain_data_is_named_with_what_to_use_instead(value, why, instead):
-    with pytest.raises(core.NotPlain) as refused:
+def test_unsupported_values_are_rejected_with_an_alternative(value, why, instead):
+    with pytest.raises(core.NotPlain) as exc_info:
         core.encode("x", value, LIMIT)
-    assert why in refused.value.message
-    assert instead in refused.value.hint
+    assert why in exc_info.value.message
+    assert instead in exc_info.value.hint
 
 
-def test_dataclasses_and_enums_travel_as_what_they_are():
-    for write, read in ENDS.values():
+def test_dataclasses_and_enums_survive_a_round_trip():
+    for write, read in CODECS.values():
         assert read(write("x", [Point(3), {Colour.RED: Point([1])}], LIMIT)) == [Point(3), {Colour.RED: Point([1])}]
 
 
-def test_the_limit_is_on_the_text_and_the_buffers():
+def test_limit_includes_text_and_buffers():
     assert core.encode("x", "abc", 5) == '"abc"'
     with pytest.raises(SpecError, match="'x' takes 5 bytes, but the limit is 4"):
         core.encode("x", "abc", 4)
@@ -156,7 +159,7 @@ def test_the_limit_is_on_the_text_and_the_buffers():
         core.encode("x", bytes(6000), 5000, [])
 
 
-BAD = [
+INVALID_TEXTS = [
     "", "{", "nonsense", '{"@": 1}', '{"@": "pickle", "v": ""}', '{"@": "tuple"}', '{"@": "tuple", "v": 1}',
     '{"@": "float", "v": "1"}', '{"@": "int", "v": "zz"}', '{"@": "int", "v": 1}', '{"@": "bytes", "v": "?"}', '{"@": "set", "v": [[]]}',
     '{"@": "dict", "v": [[1]]}', '{"@": "dict", "v": [[[], 1]]}', '{"@": "Decimal", "v": "x"}', '{"@": "UUID", "v": "x"}',
@@ -165,8 +168,8 @@ BAD = [
 ]  # fmt: skip
 
 
-@each("text", BAD)
-def test_a_text_that_nobody_wrote_is_an_error_of_ours(text):
+@each("text", INVALID_TEXTS)
+def test_invalid_text_is_a_protocol_error(text):
     with pytest.raises(ProtocolError, match="unreadable value"):
         core.decode(text)
 
@@ -178,7 +181,7 @@ def without_numpy(monkeypatch):
 ARRAY = '{"@": "array", "dtype": "<f8", "shape": [0], "order": "C", "v": ""}'
 
 
-def test_an_array_without_numpy_says_what_is_missing(monkeypatch):
+def test_array_without_numpy_names_the_missing_library(monkeypatch):
     without_numpy(monkeypatch)
     with pytest.raises(core.MissingLibrary, match="needs numpy, which is not installed here") as here:
         core.decode(ARRAY)
@@ -212,26 +215,26 @@ def scalars(np):
     yield from (np.datetime64("2026-01-01T01:02:03", "us"), np.timedelta64(3, "h"), np.complex64(1j), structured)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", CODECS)
 def test_arrays_keep_type_shape_order_and_bytes(end):
     np = pytest.importorskip("numpy")
-    write, read = ENDS[end]
+    write, read = CODECS[end]
     for array in arrays(np):
-        back = read(write("x", [array], LIMIT))[0]
-        assert type(back) is np.ndarray
-        assert (back.dtype, back.shape) == (array.dtype, array.shape)
-        assert back.tobytes() == array.tobytes()
-        assert back.flags.writeable
+        decoded = read(write("x", [array], LIMIT))[0]
+        assert type(decoded) is np.ndarray
+        assert (decoded.dtype, decoded.shape) == (array.dtype, array.shape)
+        assert decoded.tobytes() == array.tobytes()
+        assert decoded.flags.writeable
         if array.flags.contiguous or array.flags.f_contiguous:
-            assert back.flags.f_contiguous == array.flags.f_contiguous
+            assert decoded.flags.f_contiguous == array.flags.f_contiguous
     for scalar in scalars(np):
-        back = read(write("x", {"k": scalar}, LIMIT))["k"]
-        assert type(back) is type(scalar)
-        assert back.dtype == scalar.dtype
-        assert back.tobytes() == scalar.tobytes()
+        decoded = read(write("x", {"k": scalar}, LIMIT))["k"]
+        assert type(decoded) is type(scalar)
+        assert decoded.dtype == scalar.dtype
+        assert decoded.tobytes() == scalar.tobytes()
 
 
-def test_arrays_that_are_not_plain_data_are_refused():
+def test_object_arrays_are_rejected():
     np = pytest.importorskip("numpy")
     for value in (np.zeros(1, [("a", "O")]), np.zeros(1).view(np.recarray), np.add, np.array([print, 1], object)):
         with pytest.raises(core.NotPlain):
@@ -243,7 +246,7 @@ def test_arrays_that_are_not_plain_data_are_refused():
     [{"dtype": "O"}, {"dtype": "nope"}, {"shape": [10**18]}, {"shape": [-1]}, {"shape": [1.0]}, {"v": "AAAA"}, {"order": "X"}],
     ids=str,
 )  # fmt: skip
-def test_a_forged_array_is_refused_before_memory_is_asked_for(change):
+def test_invalid_arrays_are_rejected_before_memory_is_allocated(change):
     pytest.importorskip("numpy")
     tree = {"@": "array", "dtype": "<f8", "shape": [1], "order": "C", "v": "AAAAAAAA8D8="} | change
     with pytest.raises(ValueError, match=r"array|tag|shape|order"):
@@ -251,17 +254,17 @@ def test_a_forged_array_is_refused_before_memory_is_asked_for(change):
 
 
 @each(
-    ("value", "can"),
+    ("value", "expected"),
     [
         (1, True), ("text", True), ([1, {"a": (2,)}], True), (list(range(9999)), True), ("x" * 9999, True),
         (dt.date(2026, 1, 1), True), (print, False), (math, False), ([print], False), (object(), False),
     ],
 )  # fmt: skip
-def test_whether_a_value_can_be_encoded(value, can):
-    assert core.can_encode(value) == can
+def test_can_encode(value, expected):
+    assert core.can_encode(value) == expected
 
 
-def test_whether_an_array_can_be_encoded():
+def test_can_encode_arrays():
     numpy = pytest.importorskip("numpy")
     assert core.can_encode(numpy.zeros(9999))
     assert core.can_encode(numpy.zeros(3))

@@ -1,4 +1,4 @@
-"""core/requirements/conda_env.py: the part of an environment.yml that an index has, and the messages on the rest."""
+"""core/requirements/conda_env.py: conda packages that an index also has, and errors for the others."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def read(*texts):
         ("other=1.0=py311h06a4308_0", "other==1.0"),
     ],
 )
-def test_what_an_index_has_too(text, line):
+def test_conda_packages_on_an_index_are_translated(text, line):
     assert read(text).requirements.lines == (line,)
 
 
-def test_python_and_pip_are_no_requirements():
-    asked = read("python=3.12", "pip", "numpy")
-    assert asked.requirements.lines == ("numpy",)
-    assert asked.requires_python == (("==3.12.*", "environment.yml"),)
+def test_python_and_pip_are_not_requirements():
+    parsed = read("python=3.12", "pip", "numpy")
+    assert parsed.requirements.lines == ("numpy",)
+    assert parsed.requires_python == (("==3.12.*", "environment.yml"),)
     assert read("python==3.12").requires_python == (("==3.12.*", "environment.yml"),)
     assert read("python==3.12.1").requires_python == (("==3.12.1", "environment.yml"),)
     assert read("python>=3.11,<3.14").requires_python == ((">=3.11,<3.14", "environment.yml"),)
     assert read("python").requires_python == ()
 
 
-def test_every_name_of_the_tables_is_a_requirement():
+def test_names_in_tables_are_valid():
     for name in (*SAME, *RENAMED.values()):
         assert parse(name).items[0].name
     assert not SAME & set(RENAMED)
@@ -92,7 +92,7 @@ def test_every_name_of_the_tables_is_a_requirement():
         ("numpy=1.abc", "write"),
     ],
 )
-def test_what_only_conda_has(text, advice):
+def test_conda_only_packages_are_rejected(text, advice):
     with pytest.raises(SpecError) as caught:
         read("numpy", text)
     assert caught.value.message == "environment.yml: 1 of its 2 conda packages cannot come from a package index"
@@ -100,16 +100,16 @@ def test_what_only_conda_has(text, advice):
     assert advice in caught.value.hint
 
 
-def test_an_export_may_list_what_wheels_and_python_contain():
-    asked = read("_libgcc_mutex=0.1=main", "openssl=3.0.13=h7f8727e_0", "libblas=3.9.0=23_linux64", "six=1.16.0=pyh_0")
-    assert asked.requirements.lines == ("six==1.16.0",)
-    assert asked.notes == (
+def test_exported_libraries_of_wheels_are_omitted():
+    parsed = read("_libgcc_mutex=0.1=main", "openssl=3.0.13=h7f8727e_0", "libblas=3.9.0=23_linux64", "six=1.16.0=pyh_0")
+    assert parsed.requirements.lines == ("six==1.16.0",)
+    assert parsed.notes == (
         "environment.yml: left out what wheels or Python contain already: _libgcc_mutex, openssl, libblas.",
     )
     assert read("six").notes == ()
 
 
-def test_an_exported_python_stands_for_its_minor_version():
+def test_exported_python_means_its_minor_version():
     for text, specifier in (
         ("python=3.11.9=hb806964_0_cpython", "==3.11.*"),
         ("python=3.11", "==3.11.*"),
@@ -118,7 +118,7 @@ def test_an_exported_python_stands_for_its_minor_version():
         assert read("six", text).requires_python == ((specifier, "environment.yml"),)
 
 
-def test_all_that_is_refused_is_told_at_once():
+def test_all_problems_are_reported_at_once():
     with pytest.raises(SpecError) as caught:
         read("numpy", "mkl", "r-base")
     assert [line.partition(":")[0] for line in caught.value.hint.splitlines()] == ["line 4", "line 5"]

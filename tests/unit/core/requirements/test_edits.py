@@ -1,4 +1,4 @@
-"""core/requirements/edits.py: a requirements file changes where it was asked to, and nowhere else."""
+"""core/requirements/edits.py: adding and removing requirements without other changes to the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ rich>=14; python_version >= "3.13"
 HASH = f"--hash=sha256:{'a' * 64}"
 
 
-def one(text):
+def parse_one(text):
     return parse(text).items[0]
 
 
@@ -42,13 +42,13 @@ def one(text):
         ("a b>=1, c", "", "a\nb>=1\nc\n"),
     ],
 )
-def test_what_is_added_takes_its_place_or_the_end(typed, old, new):
-    made = edits.add(FILE, typed, "f")
-    assert made == (FILE.replace(old, new) if old else FILE + new)
+def test_added_requirement_replaces_or_is_appended(typed, old, new):
+    edited = edits.add(FILE, typed, "f")
+    assert edited == (FILE.replace(old, new) if old else FILE + new)
 
 
 @each(
-    ("gone", "old", "new"),
+    ("removed", "old", "new"),
     [
         ("numpy<3,>=2", "numpy>=2,<3   # arrays\n", ""),
         ("pandas", "pandas, scipy", "scipy"),
@@ -57,12 +57,12 @@ def test_what_is_added_takes_its_place_or_the_end(typed, old, new):
         ("nothing", "", ""),
     ],
 )
-def test_what_is_removed_takes_its_line_and_comment_along(gone, old, new):
-    assert edits.remove(FILE, one(gone), "f") == FILE.replace(old, new)
+def test_removed_requirement_loses_its_line_and_comment(removed, old, new):
+    assert edits.remove(FILE, parse_one(removed), "f") == FILE.replace(old, new)
 
 
 @each(
-    ("text", "gone", "left"),
+    ("text", "removed", "expected"),
     [
         ("a b # two\n", "b", "a # two\n"),
         ("a", "a", ""),
@@ -75,26 +75,26 @@ def test_what_is_removed_takes_its_line_and_comment_along(gone, old, new):
         ('["a", "b"]', "a", "b\n"),
     ],
 )
-def test_awkward_lines(text, gone, left):
-    assert edits.remove(text, one(gone), "f") == left
+def test_remove_handles_unusual_lines(text, removed, expected):
+    assert edits.remove(text, parse_one(removed), "f") == expected
 
 
-def test_a_line_without_an_end_gets_one_and_a_json_list_becomes_lines():
+def test_add_normalizes_the_text():
     assert edits.add("a  # last", "b", "f") == "a  # last\nb\n"
     assert edits.add(' ["a", "b>=1"]', "c", "f") == "a\nb>=1\nc\n"
     assert edits.add("", "a", "f") == "a\n"
 
 
-def test_what_cannot_be_read_is_not_changed():
+def test_invalid_files_are_not_changed():
     with pytest.raises(SpecError, match="f, line 2, character 3"):
         edits.add("a\nb = 1\n", "c", "f")
     with pytest.raises(SpecError, match="input"):
         edits.add("a\n", "pip install b", "f")
     with pytest.raises(SpecError):
-        edits.remove("a = 1", one("a"), "f")
+        edits.remove("a = 1", parse_one("a"), "f")
 
 
-def test_options_are_kept_and_named():
+def test_option_lines_are_preserved_and_listed():
     assert edits.option_lines(FILE) == ("-c limits.txt", "--extra-line")
     assert [item.name for item in edits.items(FILE, "f")] == ["numpy", "pandas", "scipy", "rich", "rich"]
 
@@ -112,26 +112,26 @@ def files(draw):
 
 
 @given(files(), NAMES)
-def test_adding_and_removing_says_what_was_asked_and_keeps_the_rest(text, typed):
+def test_add_and_remove_change_only_one_requirement(text, typed):
     try:
         before = edits.items(text, "f")
     except SpecError:
         return
     bare = typed.split(" --hash")[0]
-    new = one(bare)
-    made = edits.add(text, bare, "f")
-    listed = edits.items(made, "f")
-    assert str(new) in map(str, listed)
-    places = {(item.name, item.marker) for item in before} | {(new.name, new.marker)}
-    assert {(item.name, item.marker) for item in listed} == places
-    again = edits.items(edits.remove(made, new, "f"), "f")
-    assert list(map(str, again)) == [str(item) for item in listed if str(item) != str(new)]
-    assert edits.option_lines(made) == edits.option_lines(text)
-    assert all(line in made for line in text.split("\n") if line.startswith("#"))
+    new = parse_one(bare)
+    edited = edits.add(text, bare, "f")
+    items_after = edits.items(edited, "f")
+    assert str(new) in map(str, items_after)
+    names_and_markers = {(item.name, item.marker) for item in before} | {(new.name, new.marker)}
+    assert {(item.name, item.marker) for item in items_after} == names_and_markers
+    items_after_removal = edits.items(edits.remove(edited, new, "f"), "f")
+    assert list(map(str, items_after_removal)) == [str(item) for item in items_after if str(item) != str(new)]
+    assert edits.option_lines(edited) == edits.option_lines(text)
+    assert all(line in edited for line in text.split("\n") if line.startswith("#"))
 
 
 @given(files())
-def test_the_cells_line_asks_for_the_same(text):
+def test_cell_line_has_the_same_requirements(text):
     try:
         items = edits.items(text, "f")
     except SpecError:
@@ -140,37 +140,37 @@ def test_the_cells_line_asks_for_the_same(text):
     if edits.option_lines(text) or any(item.hashes for item in items):
         assert line == "%%argo -r f"
     else:
-        read = read_cell(line.removeprefix("%%argo "), {})
-        assert parse(read.text("deps")).items == items
+        cell = read_cell(line.removeprefix("%%argo "), {})
+        assert parse(cell.text("deps")).items == items
 
 
-def test_line_ends_are_plain():
+def test_normalize_line_ends():
     assert edits.normalize("\ufeffa\r\nb\rc\n") == "a\nb\nc\n"
 
 
 @given(st.lists(st.one_of(st.sampled_from(["undo", "redo"]), st.text(max_size=3))))
-def test_undo_and_redo_walk_one_line_of_texts(steps):
-    made, texts, at = edits.Edits(text=""), [""], 0
+def test_undo_and_redo(steps):
+    history, texts, position = edits.Edits(text=""), [""], 0
     for step in steps:
         if step == "undo":
-            made, at = made.undo(), max(0, at - 1)
+            history, position = history.undo(), max(0, position - 1)
         elif step == "redo":
-            made, at = made.redo(), min(len(texts) - 1, at + 1)
-        elif step != texts[at]:
-            made = made.change(step)
-            texts, at = [*texts[: at + 1], step], at + 1
+            history, position = history.redo(), min(len(texts) - 1, position + 1)
+        elif step != texts[position]:
+            history = history.change(step)
+            texts, position = [*texts[: position + 1], step], position + 1
         else:
-            assert made.change(step) is made
-        assert made.text == texts[at]
-    assert made.past == tuple(texts[:at])
+            assert history.change(step) is history
+        assert history.text == texts[position]
+    assert history.past == tuple(texts[:position])
 
 
-def test_the_way_back_is_bounded():
-    made = edits.Edits(text="")
+def test_undo_history_is_limited():
+    history = edits.Edits(text="")
     for number in range(edits.DEPTH + 50):
-        made = made.change(str(number))
-    assert len(made.past) == edits.DEPTH
+        history = history.change(str(number))
+    assert len(history.past) == edits.DEPTH
 
 
-def test_a_requirement_is_named_as_it_stands():
+def test_items_compare_by_meaning():
     assert Requirement(name="a", specifier=">=1") in edits.items("A >= 1", "f")

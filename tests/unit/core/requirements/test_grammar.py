@@ -1,4 +1,4 @@
-"""core/requirements/grammar.py: a refused part of a requirement, and the hint that puts it right."""
+"""core/requirements/grammar.py: errors in requirements have a hint with the correction."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ from uv_argo_magic.core.requirements.parser import parse
         (f"numpy @ {WHEEL}", f"rich @ {WHEEL}"),
     ],
 )
-def test_a_hint_shows_the_whole_line_put_right(text, line):
+def test_hint_shows_the_corrected_line(text, line):
     assert refusal(text).hint.removeprefix("Write: ") == line
     assert parse(line)

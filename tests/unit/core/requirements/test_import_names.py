@@ -1,4 +1,4 @@
-"""core/requirements/import_names.py: the packages behind import names and misspellings, and Python's own modules."""
+"""core/requirements/import_names.py: packages of import names and misspellings, and the standard library."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from uv_argo_magic.core.requirements.parser import parse
 
 
 @each(("name", "package"), PACKAGE_OF.items())
-def test_import_names_are_taken_with_a_warning(name, package):
-    found = parse(name)
-    assert found.lines == (name,)
-    assert found.warnings == (f"{name} is an import name; its package is usually {package}.",)
+def test_import_names_are_accepted_with_a_warning(name, package):
+    requirements = parse(name)
+    assert requirements.lines == (name,)
+    assert requirements.warnings == (f"{name} is an import name; its package is usually {package}.",)
     assert parse(package).warnings == ()
 
 
 @pytest.mark.parametrize("name", ["PIL", "Yaml", "SKLEARN", "pkg_resources"])
-def test_import_names_are_known_however_written(name):
+def test_import_names_are_case_insensitive(name):
     assert len(parse(name).warnings) == 1
 
 
 @each("name", sorted(STANDARD_LIBRARY & sys.stdlib_module_names))
-def test_modules_of_python_are_taken_with_a_warning(name):
+def test_standard_library_names_are_accepted_with_a_warning(name):
     (warning,) = parse(name).warnings
     assert "is part of Python's standard library" in warning
 
 
-def test_modules_of_python_come_with_this_one_too():
+def test_standard_library_table_matches_this_python():
     assert not STANDARD_LIBRARY - sys.stdlib_module_names
     assert len(STANDARD_LIBRARY) > 150
 
 
 @each(
-    ("name", "meant"),
+    ("name", "package"),
     [
         ("sklearn", "scikit-learn"),
         ("PIL", "pillow"),
@@ -56,11 +56,11 @@ def test_modules_of_python_come_with_this_one_too():
         ("zzzzqqq", ""),
     ],
 )
-def test_suggest(name, meant):
-    assert suggest(name) == meant
+def test_suggest_package_for_name(name, package):
+    assert suggest(name) == package
 
 
-def test_the_tables_are_well_formed():
+def test_tables_are_sorted_and_normalized():
     assert list(POPULAR) == sorted(set(POPULAR))
     assert all(name == name.lower() and "_" not in name for name in (*MISSPELLINGS, *POPULAR))
 
@@ -77,15 +77,15 @@ def test_the_tables_are_well_formed():
         ("pandas", "pandas"),
     ],
 )
-def test_the_package_of_a_module(module, package):
+def test_package_of_module(module, package):
     assert import_names.package_of(module) == package
 
 
 @each("name", ["time", "sqlite3", "tkinter", "py-compile", "cProfile"])
-def test_a_module_of_python(name):
+def test_in_standard_library(name):
     assert import_names.in_standard_library(name)
     assert not import_names.in_standard_library(name + "x")
 
 
-def test_a_removed_module_is_in_no_other_table():
+def test_removed_modules_are_in_one_table():
     assert not set(REMOVED) & (STANDARD_LIBRARY | set(PACKAGE_OF) | set(ALSO_IMPORTED))

@@ -1,4 +1,4 @@
-"""core/requirements/includes.py: the lines of a requirements file that name another."""
+"""core/requirements/includes.py: lines of a requirements file that include another file."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from uv_argo_magic.core.requirements.includes import Include, split_includes
         ("--constraints=c.txt", "c.txt", True),
     ],
 )
-def test_an_include_leaves_its_line_empty(line, name, constraint):
-    text, found = split_includes(f"numpy\n{line}\r\npandas\n")
-    assert found == (Include(line=2, name=name, constraint=constraint),)
-    assert [one.strip() for one in text.split("\n")] == ["numpy", "", "pandas", ""]
+def test_includes_are_split_from_the_text(line, name, constraint):
+    text, includes = split_includes(f"numpy\n{line}\r\npandas\n")
+    assert includes == (Include(line=2, name=name, constraint=constraint),)
+    assert [remaining.strip() for remaining in text.split("\n")] == ["numpy", "", "pandas", ""]
 
 
 @each("line", ["# -r base.txt", "numpy -r base.txt", "-r", "--requirement", "--require-hashes", "-e ."])
-def test_other_lines_stay(line):
+def test_other_lines_are_unchanged(line):
     assert split_includes(f"{line}\n") == (f"{line}\n", ())

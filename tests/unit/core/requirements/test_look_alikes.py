@@ -1,4 +1,4 @@
-"""core/requirements/look_alikes.py: names that one edit makes of a popular one."""
+"""core/requirements/look_alikes.py: names that differ from a popular one by one edit."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from uv_argo_magic.core.suggest import distance
         ("beautifulsoup5", "beautifulsoup4"),
     ],
 )
-def test_a_slip_of_the_keys_looks_like_a_popular_package(name, popular):
+def test_misspelled_popular_names_are_recognized(name, popular):
     assert popular_name(name) == popular
 
 
 @each("name", ["numpy", "numba", "pydantic", "corp-data", "task", "dusk", "x", "sklearn", "rqeuestss"])
-def test_other_names_do_not(name):
+def test_other_names_are_not_look_alikes(name):
     assert popular_name(name) == ""
 
 
-def test_no_popular_name_looks_like_another_one():
+def test_popular_names_are_not_look_alikes():
     assert [name for name in (*POPULAR, *MORE_POPULAR) if popular_name(name)] == []
     assert list(MORE_POPULAR) == sorted(MORE_POPULAR)
     assert not set(POPULAR) & set(MORE_POPULAR)

@@ -1,4 +1,4 @@
-"""core/requirements/parsed_file.py: several files ask for everything that each of them does."""
+"""core/requirements/parsed_file.py: merging the requirements of several files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.errors import SpecError
 
 
-def test_several_files_ask_for_all_of_it_in_order_and_once():
+def test_merge_joins_files_without_duplicates():
     first = ParsedRequirements(
         requirements=parse("numpy"), constraints=("six<2",), requires_python=((">=3.11", "a.toml"),), notes=("Note.",)
     )
@@ -26,7 +26,7 @@ def test_several_files_ask_for_all_of_it_in_order_and_once():
     assert merge() == ParsedRequirements()
 
 
-def test_files_may_not_set_a_setting_differently():
+def test_merge_rejects_different_settings():
     first, second = (ParsedRequirements(settings=(("prerelease", value),)) for value in ("allow", "disallow"))
     assert merge(first, first).settings == (("prerelease", "allow"),)
     with pytest.raises(SpecError, match="the files have different values for prerelease"):

@@ -1,4 +1,4 @@
-"""The grammar of requirements: what comes out, what is refused and where, round trips, and length without harm."""
+"""core/requirements/parser.py: accepted and rejected requirements, round trips and very long texts."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from uv_argo_magic.core.requirements.parser import merge, parse, parse_items
 from uv_argo_magic.errors import SpecError
 
 
-def test_the_tables_are_as_large_as_promised():
+def test_tables_have_enough_cases():
     assert len(ACCEPTED) + len(ACCEPTED_IN_FILES) >= 56
     assert len(REFUSED) + len(REFUSED_IN_FILES) >= 84
 
 
 @each(("text", "lines"), ACCEPTED.values())
 @each("file", [False, True])
-def test_accepted(text, lines, file):
-    found = parse(text, file=file)
-    assert list(found.lines) == lines
-    assert bool(found) == bool(lines)
-    assert [str(Parsed(line)) for line in found.lines] == lines, "packaging reads and writes the same"
+def test_valid_requirements_are_accepted(text, lines, file):
+    requirements = parse(text, file=file)
+    assert list(requirements.lines) == lines
+    assert bool(requirements) == bool(lines)
+    assert [str(Parsed(line)) for line in requirements.lines] == lines, "packaging reads and writes the same"
 
 
 @each(("text", "lines"), ACCEPTED_IN_FILES.values())
-def test_accepted_in_files(text, lines):
-    found = parse(text, source="-r", file=True)
-    assert found.text.splitlines() == lines
-    assert parse(found.text, file=True) == found
+def test_valid_requirements_in_files_are_accepted(text, lines):
+    requirements = parse(text, source="-r", file=True)
+    assert requirements.text.splitlines() == lines
+    assert parse(requirements.text, file=True) == requirements
 
 
 @each(("text", "where", "words"), REFUSED.values())
-def test_refused(text, where, words):
+def test_invalid_requirements_are_rejected(text, where, words):
     error = refusal(text)
     assert error.message.startswith(where if where == "--deps" else f"--deps, {where}")
     assert where in {"--deps", "character"} or error.message.startswith(f"--deps, {where}:")
@@ -47,7 +47,7 @@ def test_refused(text, where, words):
 
 
 @each(("text", "where", "words"), REFUSED_IN_FILES.values())
-def test_refused_in_files(text, where, words):
+def test_invalid_requirements_in_files_are_rejected(text, where, words):
     error = refusal(text, source="-r", file=True)
     assert error.message.startswith(where if where == "-r" else f"-r, {where}:")
     assert words in error.message
@@ -66,25 +66,25 @@ def test_refused_in_files(text, where, words):
         ("numpy numpy[x]", True),
     ],
 )
-def test_different_requirements_for_one_name_are_kept_with_a_warning(text, warned):
-    found = parse(text)
-    assert any(warning.startswith("numpy is listed 2 times (numpy") for warning in found.warnings) == warned
-    assert len(found.items) == 2 or not warned
+def test_repeated_names_are_accepted_with_a_warning(text, warned):
+    requirements = parse(text)
+    assert any(warning.startswith("numpy is listed 2 times (numpy") for warning in requirements.warnings) == warned
+    assert len(requirements.items) == 2 or not warned
 
 
 @pytest.mark.parametrize(
     "marker", ['extra == "x"', '"x" == extra', 'os_name == "nt" and (extra != "x" or os_name == "a")']
 )
-def test_a_marker_on_an_extra_is_taken_with_a_warning(marker):
+def test_extra_markers_are_accepted_with_a_warning(marker):
     (warning,) = parse(f"rich; {marker}").warnings
     assert "tests for an extra" in warning
 
 
-def test_merge_is_the_union_in_order():
-    one, two, three = parse("numpy rich"), parse("pandas numpy"), parse("numpy>=2")
-    assert merge(one, two).lines == ("numpy", "rich", "pandas")
-    assert merge(one, two).warnings == ()
-    assert len(merge(one, three).warnings) == 1
+def test_merge_is_an_ordered_union():
+    first, second, third = parse("numpy rich"), parse("pandas numpy"), parse("numpy>=2")
+    assert merge(first, second).lines == ("numpy", "rich", "pandas")
+    assert merge(first, second).warnings == ()
+    assert len(merge(first, third).warnings) == 1
     assert merge() == Requirements()
     assert merge(parse("sklearn"), parse("sklearn")).warnings == parse("sklearn").warnings
 
@@ -95,14 +95,16 @@ def test_merge_keeps_hashes():
     assert merge(pinned, parse("six==1.17.0")) == pinned
 
 
-def test_items_may_come_as_a_list():
+def test_parse_items_accepts_a_list():
     assert parse_items(["numpy", "pandas >= 2"], source="dependencies").lines == ("numpy", "pandas>=2")
 
 
-def test_a_requirement_writes_itself():
-    one = Requirement(name="x", extras=("a", "b"), specifier=">=1", marker='os_name == "nt"', hashes=("sha256:0",))
-    assert str(one) == 'x[a,b]>=1; os_name == "nt"'
-    assert one.line == 'x[a,b]>=1; os_name == "nt" --hash=sha256:0'
+def test_requirement_as_text():
+    requirement = Requirement(
+        name="x", extras=("a", "b"), specifier=">=1", marker='os_name == "nt"', hashes=("sha256:0",)
+    )
+    assert str(requirement) == 'x[a,b]>=1; os_name == "nt"'
+    assert requirement.line == 'x[a,b]>=1; os_name == "nt" --hash=sha256:0'
 
 
 # Round trips.
@@ -147,22 +149,22 @@ JOINS = st.sampled_from([" ", ", ", " , ", "\n", "\r\n", "\n\n", ",\n", "\t", " 
 
 
 @given(st.lists(REQUIREMENTS, max_size=6), st.lists(JOINS, min_size=6, max_size=6))
-def test_round_trip(requirements, joins):
-    found = parse("\n".join(requirements))
-    joined = "".join(line + join for line, join in zip(found.lines, joins, strict=False))
+def test_requirements_survive_a_round_trip(lines, joins):
+    requirements = parse("\n".join(lines))
+    joined = "".join(line + join for line, join in zip(requirements.lines, joins, strict=False))
     joined = joined.removesuffix(" \\\n")
-    assert parse(joined) == found
-    assert parse(found.text, file=True) == found
-    assert merge(found) == found
-    for line in found.lines:
+    assert parse(joined) == requirements
+    assert parse(requirements.text, file=True) == requirements
+    assert merge(requirements) == requirements
+    for line in requirements.lines:
         assert str(Parsed(line)) == line
 
 
 @each("join", [" ", ", ", "\n"])
 @each("case", ACCEPTED)
-def test_every_accepted_list_makes_the_round_trip(case, join):
-    found = parse(ACCEPTED[case][0])
-    assert parse(join.join(found.lines)) == found
+def test_accepted_lists_survive_a_round_trip(case, join):
+    requirements = parse(ACCEPTED[case][0])
+    assert parse(join.join(requirements.lines)) == requirements
 
 
 FRAGMENTS = st.sampled_from(
@@ -217,35 +219,35 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-def read_or_refusal(text, *, file):
+def parse_or_error(text, *, file):
     try:
         return parse(text, file=file)
     except SpecError as error:
         return error
 
 
-def accepted_or_refused(text, *, file=False):
-    found = read_or_refusal(text, file=file)
-    if isinstance(found, SpecError):
-        assert "\n" not in found.message
-        assert found.message.isascii()
+def check_parse(text, *, file=False):
+    result = parse_or_error(text, file=file)
+    if isinstance(result, SpecError):
+        assert "\n" not in result.message
+        assert result.message.isascii()
         return
-    assert parse(found.text, file=True) == found
-    assert parse(" ".join(item.line for item in found.items), file=True) == found
-    for line in found.lines:
+    assert parse(result.text, file=True) == result
+    assert parse(" ".join(item.line for item in result.items), file=True) == result
+    for line in result.lines:
         assert str(Parsed(line)) == line
 
 
 @given(st.text(), st.booleans())
 @example(text="[]", file=False)
-def test_any_text_is_accepted_or_refused(text, file):
-    accepted_or_refused(text, file=file)
+def test_any_text_is_accepted_or_rejected(text, file):
+    check_parse(text, file=file)
 
 
 @given(st.lists(FRAGMENTS, max_size=12).map("".join), st.booleans())
 @example(text="1-_2 v2_0 1--0", file=False)
-def test_any_pieces_are_accepted_or_refused(text, file):
-    accepted_or_refused(text, file=file)
+def test_any_fragments_are_accepted_or_rejected(text, file):
+    check_parse(text, file=file)
 
 
 @pytest.mark.timeout(20)
@@ -301,21 +303,21 @@ def test_any_pieces_are_accepted_or_refused(text, file):
     ids=lambda text: text[:24] + f" ({len(text)})",
 )
 @pytest.mark.parametrize("file", [False, True])
-def test_time_grows_with_the_length_only(text, file):
-    accepted_or_refused(text, file=file)
+def test_long_texts_are_parsed_in_linear_time(text, file):
+    check_parse(text, file=file)
 
 
 @pytest.mark.timeout(20)
-def test_a_large_lock_is_read():
+def test_large_lock_is_parsed():
     hashes = " ".join(f"--hash=sha256:{number:064x}" for number in range(30))
     text = "\n".join(f"package-{number}x==1.{number} {hashes}" for number in range(184))
-    found = parse(text, source="-r", file=True)
-    assert len(found.items) == 184
-    assert {len(item.hashes) for item in found.items} == {30}
-    assert parse(found.text, file=True) == found
+    requirements = parse(text, source="-r", file=True)
+    assert len(requirements.items) == 184
+    assert {len(item.hashes) for item in requirements.items} == {30}
+    assert parse(requirements.text, file=True) == requirements
 
 
-def test_the_package_imports_its_parser_late():
+def test_package_imports_its_parser_lazily():
     from uv_argo_magic.core import requirements
 
     assert requirements.parse is parse

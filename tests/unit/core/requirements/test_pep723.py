@@ -1,4 +1,4 @@
-"""The script block of a cell: what it gives, what is refused, and in which line of the cell."""
+"""core/requirements/pep723.py: the script block of a cell, and errors with their line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uv_argo_magic.core.requirements.pep723 import KEYS, UNKNOWN, UNKNOWN_TOP, S
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
-WHOLE = """\
+COMPLETE_CELL = """\
 import numpy
 
 # /// script
@@ -42,15 +42,15 @@ print(numpy.pi)
 """
 
 
-def block(*lines):
+def script_block(*lines):
     return "\n".join(("# /// script", *(f"# {line}" if line else "#" for line in lines), "# ///", "pass", ""))
 
 
-def uv(*lines):
-    return block("[tool.uv]", *lines)
+def uv_block(*lines):
+    return script_block("[tool.uv]", *lines)
 
 
-def refusal(cell):
+def error_of(cell):
     with pytest.raises(SpecError) as caught:
         parse_script(cell)
     message = caught.value.message
@@ -62,8 +62,8 @@ def refusal(cell):
     return caught.value
 
 
-def test_everything_that_a_block_may_say():
-    script = parse_script(WHOLE)
+def test_all_supported_keys_are_read():
+    script = parse_script(COMPLETE_CELL)
     assert script == Script(
         requirements=script.requirements,
         requires_python="<3.14,>=3.11",
@@ -95,43 +95,43 @@ def test_everything_that_a_block_may_say():
         "# /// SCRIPT",
     ],
 )
-def test_a_cell_without_a_block(cell):
+def test_cell_without_a_block(cell):
     assert parse_script(cell) is None
 
 
-def test_an_empty_block_asks_for_nothing():
-    assert parse_script(block("dependencies = []")) == Script(requirements=Requirements())
+def test_empty_dependencies():
+    assert parse_script(script_block("dependencies = []")) == Script(requirements=Requirements())
 
 
-def test_a_block_may_say_nothing_of_what_the_cell_needs():
-    assert parse_script(block()) == Script()
-    assert parse_script(block('requires-python = ">=3.12"')).requirements is None
+def test_dependencies_are_optional():
+    assert parse_script(script_block()) == Script()
+    assert parse_script(script_block('requires-python = ">=3.12"')).requirements is None
 
 
-def test_line_ends_of_windows():
-    assert parse_script(WHOLE.replace("\n", "\r\n")) == parse_script(WHOLE)
+def test_windows_line_ends():
+    assert parse_script(COMPLETE_CELL.replace("\n", "\r\n")) == parse_script(COMPLETE_CELL)
 
 
-def test_the_last_mark_of_an_unbroken_comment_closes():
+def test_last_marker_of_the_comment_closes_the_block():
     cell = '# /// script\n# x = """\n# ///\n# """\n# ///\n# A comment below.\n'
-    assert '"x" is not supported' in refusal(cell).message
+    assert '"x" is not supported' in error_of(cell).message
     assert parse_script('# /// script\n# dependencies = ["numpy"]\n# ///\n# A comment below.\n').requirements.lines == (
         "numpy",
     )
 
 
-def test_a_block_at_the_end_of_the_cell():
+def test_block_at_the_end_of_the_cell():
     assert parse_script('# /// script\n# dependencies = ["numpy"]\n# ///').requirements.lines == ("numpy",)
 
 
-def test_warnings_come_with_the_requirements():
-    assert len(parse_script(block('dependencies = ["sklearn"]')).requirements.warnings) == 1
+def test_requirements_have_warnings():
+    assert len(parse_script(script_block('dependencies = ["sklearn"]')).requirements.warnings) == 1
 
 
 @each(
     ("cell", "where", "words"),
     [
-        (block() + block(), "line 4", "a second script block (the first is on line 1)"),
+        (script_block() + script_block(), "line 4", "a second script block (the first is on line 1)"),
         ("# /// script\n# dependencies = []\n# /// script\n# ///", "line 1", "is not closed"),
         ("# /// script\n# ///\n# /// script\n# ///", "line 3", "a second script block"),
         ("pass\n# /// script\n# dependencies = []\npass", "line 2", "the script block is not closed"),
@@ -141,71 +141,79 @@ def test_warnings_come_with_the_requirements():
         ("#/// script\n# ///", "line 1", '"#/// script" does not open a block; write exactly "# /// script"'),
         ("pass\n# ///script\n# ///", "line 2", "does not open a block"),
         ("# /// script \n# ///", "line 1", "does not open a block"),
-        (block("#" * 70000), "line 1", "70000 characters, but a script block has at most 65536"),
-        (block("dependencies = [numpy]"), "line 2, character 19", "this is not TOML (Invalid value)"),
-        ("pass\n" + block("", "dependencies = ["), "line 4", "this is not TOML"),
-        (block("a = 1", "a = 2"), "line 3", "Cannot overwrite a value"),
-        (block("a = " + "[" * 5000), "line 2", "this is not TOML"),
-        (block("a = " + "9" * 5000), "line 2", "this is not TOML"),
-        (block("dependencies = ['x']", "other = 1"), "line 3", '"other" is not supported in a script block'),
-        (block('requires_python = ">=3.11"'), "line 2", "write requires-python"),
-        (block('"\u00e9\\n" = 1'), "line 1", '"\\xe9\\n" is not supported'),
-        (block("[project]", "name = 'x'"), "line 2", '"project" is not supported in a script block'),
-        (block('dependencies = "numpy"'), "line 2", '"dependencies" is not a list'),
-        (block("", 'dependencies = ["numpy", "pandas=2"]'), "line 3, dependencies, item 2, character 7", "use =="),
-        (block("dependencies = [1]"), "line 2, dependencies, item 1", "a value of type int is not a string"),
-        (block("dependencies = [2026-01-01]"), "line 2, dependencies, item 1", "a value of type date is not a string"),
-        (block("requires-python = 3.11"), "line 2", '"requires-python" is not a string'),
-        (block('requires-python = "3.11"'), "line 2", '"3.11" is not a version specifier'),
-        (block('requires-python = "^3.11"'), "line 2", "is not a version specifier"),
-        (block('requires-python = "===3.11"'), "line 2", "is not a version specifier"),
-        (block("tool = 1"), "line 2", '"tool" is not a table'),
-        (block("[tool]", "uv = 1"), "line 2", '"tool" is not a table'),
-        (uv('sources = { x = { git = "https://git.example.com/x" } }'), "line 3", 'write "name @ https://..."'),
-        (block("[tool.uv.sources]", "x = 1"), "line 2", '"sources" of [tool.uv] is not supported'),
-        (block('tool.uv.cache-dir = "x"'), "line 2", "set UV_CACHE_DIR instead"),
+        (script_block("#" * 70000), "line 1", "70000 characters, but a script block has at most 65536"),
+        (script_block("dependencies = [numpy]"), "line 2, character 19", "this is not TOML (Invalid value)"),
+        ("pass\n" + script_block("", "dependencies = ["), "line 4", "this is not TOML"),
+        (script_block("a = 1", "a = 2"), "line 3", "Cannot overwrite a value"),
+        (script_block("a = " + "[" * 5000), "line 2", "this is not TOML"),
+        (script_block("a = " + "9" * 5000), "line 2", "this is not TOML"),
+        (script_block("dependencies = ['x']", "other = 1"), "line 3", '"other" is not supported in a script block'),
+        (script_block('requires_python = ">=3.11"'), "line 2", "write requires-python"),
+        (script_block('"\u00e9\\n" = 1'), "line 1", '"\\xe9\\n" is not supported'),
+        (script_block("[project]", "name = 'x'"), "line 2", '"project" is not supported in a script block'),
+        (script_block('dependencies = "numpy"'), "line 2", '"dependencies" is not a list'),
         (
-            uv('extra-index-url = ["https://index.example.com"]'),
+            script_block("", 'dependencies = ["numpy", "pandas=2"]'),
+            "line 3, dependencies, item 2, character 7",
+            "use ==",
+        ),
+        (script_block("dependencies = [1]"), "line 2, dependencies, item 1", "a value of type int is not a string"),
+        (
+            script_block("dependencies = [2026-01-01]"),
+            "line 2, dependencies, item 1",
+            "a value of type date is not a string",
+        ),
+        (script_block("requires-python = 3.11"), "line 2", '"requires-python" is not a string'),
+        (script_block('requires-python = "3.11"'), "line 2", '"3.11" is not a version specifier'),
+        (script_block('requires-python = "^3.11"'), "line 2", "is not a version specifier"),
+        (script_block('requires-python = "===3.11"'), "line 2", "is not a version specifier"),
+        (script_block("tool = 1"), "line 2", '"tool" is not a table'),
+        (script_block("[tool]", "uv = 1"), "line 2", '"tool" is not a table'),
+        (uv_block('sources = { x = { git = "https://git.example.com/x" } }'), "line 3", 'write "name @ https://..."'),
+        (script_block("[tool.uv.sources]", "x = 1"), "line 2", '"sources" of [tool.uv] is not supported'),
+        (script_block('tool.uv.cache-dir = "x"'), "line 2", "set UV_CACHE_DIR instead"),
+        (
+            uv_block('extra-index-url = ["https://index.example.com"]'),
             "line 3",
             "write a table [[tool.uv.index]] for each index",
         ),
-        (uv("frobnicate = 1"), "line 3", '"frobnicate" of [tool.uv] is not supported'),
-        (uv('prerelease = "maybe"'), "line 3", "use one of disallow, allow, if-necessary, explicit"),
-        (uv("prerelease = true"), "line 3", '"prerelease" has an unknown value'),
-        (uv('resolution = "newest"'), "line 3", "use one of highest, lowest, lowest-direct"),
-        (uv('no-build = "yes"'), "line 3", '"no-build" is neither true nor false'),
-        (uv("offline = 1"), "line 3", "write offline = true"),
-        (uv("exclude-newer = 2026-06-01"), "line 3", "is not a quoted date or span"),
-        (uv('exclude-newer = "--offline"'), "line 3", "is not a quoted date or span"),
-        (uv('exclude-newer = "30\\ndays"'), "line 3", "is not a quoted date or span"),
-        (uv('index-url = "http://index.example.com"'), "line 3", "is not an https URL"),
-        (uv("index-url = 1"), "line 3", "is not an https URL"),
-        (uv('index-url = "https://user:secret@index.example.com"'), "line 3", "contains a user name or token"),
-        (uv('index-url = "user:secret@index.example.com"'), "line 3", "contains a user name or token"),
-        (block("[[tool.uv.index]]", 'name = "x"'), "line 2", "[[tool.uv.index]] has no url"),
+        (uv_block("frobnicate = 1"), "line 3", '"frobnicate" of [tool.uv] is not supported'),
+        (uv_block('prerelease = "maybe"'), "line 3", "use one of disallow, allow, if-necessary, explicit"),
+        (uv_block("prerelease = true"), "line 3", '"prerelease" has an unknown value'),
+        (uv_block('resolution = "newest"'), "line 3", "use one of highest, lowest, lowest-direct"),
+        (uv_block('no-build = "yes"'), "line 3", '"no-build" is neither true nor false'),
+        (uv_block("offline = 1"), "line 3", "write offline = true"),
+        (uv_block("exclude-newer = 2026-06-01"), "line 3", "is not a quoted date or span"),
+        (uv_block('exclude-newer = "--offline"'), "line 3", "is not a quoted date or span"),
+        (uv_block('exclude-newer = "30\\ndays"'), "line 3", "is not a quoted date or span"),
+        (uv_block('index-url = "http://index.example.com"'), "line 3", "is not an https URL"),
+        (uv_block("index-url = 1"), "line 3", "is not an https URL"),
+        (uv_block('index-url = "https://user:secret@index.example.com"'), "line 3", "contains a user name or token"),
+        (uv_block('index-url = "user:secret@index.example.com"'), "line 3", "contains a user name or token"),
+        (script_block("[[tool.uv.index]]", 'name = "x"'), "line 2", "[[tool.uv.index]] has no url"),
         (
-            block("[[tool.uv.index]]", 'url = "https://user@index.example.com"'),
+            script_block("[[tool.uv.index]]", 'url = "https://user@index.example.com"'),
             "line 3",
             "contains a user name or token",
         ),
-        (block("[[tool.uv.index]]", "format = 1"), "line 3", '"format" of an index is not supported'),
-        (uv('index = "https://index.example.com"'), "line 3", "is not a list of tables"),
-        (uv("index = [1]"), "line 3", "is not a list of tables"),
+        (script_block("[[tool.uv.index]]", "format = 1"), "line 3", '"format" of an index is not supported'),
+        (uv_block('index = "https://index.example.com"'), "line 3", "is not a list of tables"),
+        (uv_block("index = [1]"), "line 3", "is not a list of tables"),
         (
-            block(*["[[tool.uv.index]]", 'url = "https://index.example.com"', "default = true"] * 2),
+            script_block(*["[[tool.uv.index]]", 'url = "https://index.example.com"', "default = true"] * 2),
             "line 4",
             "two indexes are the default one",
         ),
-        (uv('constraint-dependencies = "numpy<2"'), "line 3", 'write constraint-dependencies = ["numpy<2"]'),
+        (uv_block('constraint-dependencies = "numpy<2"'), "line 3", 'write constraint-dependencies = ["numpy<2"]'),
         (
-            uv("", 'override-dependencies = ["numpy=2"]'),
+            uv_block("", 'override-dependencies = ["numpy=2"]'),
             "line 4, override-dependencies, item 1, character 6",
             "use ==",
         ),
     ],
 )
-def test_refused(cell, where, words):
-    error = refusal(cell)
+def test_invalid_blocks_are_rejected(cell, where, words):
+    error = error_of(cell)
     assert error.message.startswith(f"script block, {where}")
     assert error.message[len(f"script block, {where}")] in ":,"
     assert words in error.message
@@ -242,31 +250,31 @@ def test_refused(cell, where, words):
         ),
     ],
 )
-def test_settings(lines, setting):
-    assert parse_script(uv(*lines)).settings == (setting,)
+def test_settings_are_read(lines, setting):
+    assert parse_script(uv_block(*lines)).settings == (setting,)
 
 
-def test_every_key_is_a_setting_of_the_same_type():
+def test_keys_have_the_type_of_their_setting():
     defaults = {field.name: field.default for field in fields(Settings)}
     assert {name for name, _ in KEYS.values()} <= set(defaults)
-    for name, value in parse_script(WHOLE).settings:
+    for name, value in parse_script(COMPLETE_CELL).settings:
         assert type(value) is type(defaults[name])
 
 
 @each(("key", "advice"), UNKNOWN.items())
-def test_keys_of_uv_that_mean_nothing_here_are_refused_by_name(key, advice):
-    error = refusal(uv(f"{key} = 1"))
+def test_unsupported_uv_keys_are_rejected(key, advice):
+    error = error_of(uv_block(f"{key} = 1"))
     assert error.message == f'script block, line 3: "{key}" of [tool.uv] is not supported; {advice}'
     assert "exclude-newer" in error.hint
 
 
 @each(("key", "advice"), UNKNOWN_TOP.items())
-def test_keys_that_people_mistake_are_refused_with_the_right_one(key, advice):
-    assert refusal(block(f"{key} = 1")).message.endswith(f"; {advice}")
+def test_misspelled_keys_are_rejected_with_the_correct_one(key, advice):
+    assert error_of(script_block(f"{key} = 1")).message.endswith(f"; {advice}")
 
 
 @each(
-    ("requires", "version", "so"),
+    ("requires", "version", "expected"),
     [
         ("", "3.12.1", True),
         (">=3.11", "3.11.0", True),
@@ -280,12 +288,12 @@ def test_keys_that_people_mistake_are_refused_with_the_right_one(key, advice):
         ("!=3.12.3", "3.12.3", False),
     ],
 )
-def test_satisfies(requires, version, so):
-    assert satisfies(requires, version) is so
+def test_satisfies_compares_versions(requires, version, expected):
+    assert satisfies(requires, version) is expected
 
 
 @pytest.mark.parametrize(("requires", "version"), [(">=3.11", "three"), ("3.11", "3.11.0")])
-def test_satisfies_wants_a_specifier_and_a_version(requires, version):
+def test_satisfies_rejects_invalid_arguments(requires, version):
     with pytest.raises(ValueError, match=r"(?i)invalid"):
         satisfies(requires, version)
 
@@ -311,21 +319,21 @@ PIECES = st.sampled_from(
 )
 
 
-def read_or_refusal(cell):
+def parse_or_error(cell):
     try:
         return parse_script(cell)
     except SpecError as error:
         return error
 
 
-@given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("\n".join), st.text().map(block)))
-def test_any_cell_is_read_or_refused(cell):
-    found = read_or_refusal(cell)
-    if isinstance(found, SpecError):
-        assert "\n" not in found.message
-        assert found.message.isascii()
+@given(st.one_of(st.text(), st.lists(PIECES, max_size=12).map("\n".join), st.text().map(script_block)))
+def test_any_cell_is_read_or_rejected(cell):
+    result = parse_or_error(cell)
+    if isinstance(result, SpecError):
+        assert "\n" not in result.message
+        assert result.message.isascii()
     else:
-        assert found is None or cell.split("\n")[found.line - 1].rstrip("\r") == "# /// script"
+        assert result is None or cell.split("\n")[result.line - 1].rstrip("\r") == "# /// script"
 
 
 @pytest.mark.timeout(20)
@@ -336,13 +344,13 @@ def test_any_cell_is_read_or_refused(cell):
         "# ///\n" * 50000,
         "# /// script\n" + "# ///\n" * 50000,
         "# /// script\n" + "#\n" * 50000 + "# ///",
-        block(*[f"k{n} = 1" for n in range(5000)]),
-        block("a." * 1500 + "a = 1"),
-        block("a" * 100000 + " = 1"),
+        script_block(*[f"k{n} = 1" for n in range(5000)]),
+        script_block("a." * 1500 + "a = 1"),
+        script_block("a" * 100000 + " = 1"),
         "#" + " " * 100000 + "///",
     ],
     ids=lambda cell: cell[:20].replace("\n", "|"),
 )
-def test_time_grows_with_the_length_only(cell):
-    found = read_or_refusal(cell)
-    assert found in (None, Script()) or found.message.startswith("script block, line ")
+def test_long_cells_are_parsed_in_linear_time(cell):
+    result = parse_or_error(cell)
+    assert result in (None, Script()) or result.message.startswith("script block, line ")

@@ -1,4 +1,4 @@
-"""core/requirements/pylock_pins.py: what a pylock.toml pins, for whichever target."""
+"""core/requirements/pylock_pins.py: the requirements that a pylock.toml pins, for any target."""
 
 from __future__ import annotations
 
@@ -25,38 +25,40 @@ def read(*packages, head=HEAD, extras=(), groups=()):
     return read_pins(head + "".join(packages), source="pylock.toml", extras=extras, groups=groups)
 
 
-def texts(asked):
-    return asked.requirements.text.splitlines()
+def lines_of(parsed):
+    return parsed.requirements.text.splitlines()
 
 
-def test_every_package_is_pinned_with_its_hashes_and_its_marker():
-    asked = read(
+def test_packages_are_pinned_with_hashes_and_markers():
+    parsed = read(
         package("Alpha", f'sdist = {{ name = "alpha-1.0.tar.gz", hashes = {{ sha256 = "{B.upper()}", md5 = "0" }} }}'),
         package("beta", "marker = \"sys_platform == 'win32'\""),
         package("beta", "marker = \"sys_platform != 'win32'\"", version="2.0"),
         f'[[packages]]\nname = "gamma"\narchive = {{ url = "https://h.example.com/gamma-1.zip", subdirectory = "sub", '
         f'hashes = {{ sha256 = "{A}" }} }}\n',
     )
-    assert texts(asked) == [
+    assert lines_of(parsed) == [
         f"alpha==1.0 --hash=sha256:{A} --hash=sha256:{B}",
         f'beta==1.0; sys_platform == "win32" --hash=sha256:{A}',
         f'beta==2.0; sys_platform != "win32" --hash=sha256:{A}',
         f"gamma @ https://h.example.com/gamma-1.zip#subdirectory=sub --hash=sha256:{A}",
     ]
-    assert asked.requirements.complete
-    assert asked.requirements.warnings == ()
-    assert asked.requires_python == ((">=3.11", "pylock.toml"),)
+    assert parsed.requirements.complete
+    assert parsed.requirements.warnings == ()
+    assert parsed.requires_python == ((">=3.11", "pylock.toml"),)
 
 
-def test_a_lock_may_pin_nothing():
+def test_lock_without_packages():
     assert read(head='lock-version = "1.0"\n').requirements.lines == ()
 
 
-MANY = HEAD + 'extras = ["Plot"]\ndependency-groups = ["dev", "docs"]\ndefault-groups = ["dev"]\n'
+HEAD_WITH_EXTRAS_AND_GROUPS = (
+    HEAD + 'extras = ["Plot"]\ndependency-groups = ["dev", "docs"]\ndefault-groups = ["dev"]\n'
+)
 
 
 @each(
-    ("marker", "extras", "groups", "kept"),
+    ("marker", "extras", "groups", "expected"),
     [
         ("'plot' in extras", (), (), None),
         ("'plot' in extras", ("plot",), (), ""),
@@ -68,9 +70,11 @@ MANY = HEAD + 'extras = ["Plot"]\ndependency-groups = ["dev", "docs"]\ndefault-g
         ("os_name == 'nt' or 'plot' in extras", (), (), 'os_name == "nt" or python_version < "0"'),
     ],
 )
-def test_extras_and_groups_choose(marker, extras, groups, kept):
-    lines = read(package("alpha", f'marker = "{marker}"'), head=MANY, extras=extras, groups=groups).requirements.lines
-    assert lines == (() if kept is None else ("alpha==1.0" + (f"; {kept}" if kept else ""),))
+def test_extras_and_groups_select_packages(marker, extras, groups, expected):
+    lines = read(
+        package("alpha", f'marker = "{marker}"'), head=HEAD_WITH_EXTRAS_AND_GROUPS, extras=extras, groups=groups
+    ).requirements.lines
+    assert lines == (() if expected is None else ("alpha==1.0" + (f"; {expected}" if expected else ""),))
 
 
 @each(
@@ -79,7 +83,7 @@ def test_extras_and_groups_choose(marker, extras, groups, kept):
         ("x", {}, "is not TOML"),
         ('lock-version = "2.0"', {}, ": unsupported lock-version '2.0'"),
         ("", {}, "lock-version None"),
-        (MANY, {"extras": ["plt"]}, "unknown extra plt; did you mean plot?"),
+        (HEAD_WITH_EXTRAS_AND_GROUPS, {"extras": ["plt"]}, "unknown extra plt; did you mean plot?"),
         (HEAD, {"groups": ["dev"]}, "unknown group dev"),
         (HEAD + "packages = 1", {}, "invalid or missing `packages`"),
         (HEAD + "packages = [1]", {}, "invalid or missing `packages`"),
@@ -95,7 +99,7 @@ def test_extras_and_groups_choose(marker, extras, groups, kept):
         (HEAD + package("alpha", "archive = { path = 'a.whl' }"), {}, "alpha comes from a local file"),
     ],
 )
-def test_what_is_refused(text, choice, message):
+def test_invalid_locks_are_rejected(text, choice, message):
     with pytest.raises(SpecError) as caught:
         read_pins(text, source="pylock.toml", **choice)
     assert caught.value.message.startswith("pylock.toml")
@@ -103,7 +107,7 @@ def test_what_is_refused(text, choice, message):
     assert caught.value.hint
 
 
-def test_a_lock_for_other_systems_is_refused():
+def test_lock_for_other_systems_is_rejected():
     windows = HEAD + "environments = [\"sys_platform == 'win32'\"]\n"
     with pytest.raises(SpecError, match=r'^pylock.toml is locked for other systems: sys_platform == "win32"$'):
         read(package("alpha"), head=windows)
@@ -111,8 +115,8 @@ def test_a_lock_for_other_systems_is_refused():
     with pytest.raises(SpecError, match="locked for other systems"):
         read(package("alpha"), head=mac)
     assert read_pins(mac + package("alpha"), source="pylock.toml", systems=("linux", "darwin")).requirements
-    both = HEAD + "environments = [\"sys_platform == 'win32'\", \"platform_machine == 'aarch64'\"]\n"
-    assert read(package("alpha"), head=both).requirements
-    for bad in ("1", '["no marker"]'):
+    windows_or_arm = HEAD + "environments = [\"sys_platform == 'win32'\", \"platform_machine == 'aarch64'\"]\n"
+    assert read(package("alpha"), head=windows_or_arm).requirements
+    for invalid in ("1", '["no marker"]'):
         with pytest.raises(SpecError, match="invalid or missing `environments`"):
-            read(package("alpha"), head=f"{HEAD}environments = {bad}\n")
+            read(package("alpha"), head=f"{HEAD}environments = {invalid}\n")

@@ -1,4 +1,4 @@
-"""core/requirements/pyproject.py: what a pyproject.toml asks for."""
+"""core/requirements/pyproject.py: the requirements and settings of a pyproject.toml."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.cases import each
 from uv_argo_magic.core.requirements.pyproject import read_pyproject
 from uv_argo_magic.errors import SpecError
 
-WHOLE = """
+COMPLETE_PYPROJECT = """
 [project]
 name = "My.Study"
 requires-python = ">=3.11, <4"
@@ -40,24 +40,24 @@ def read(text, extras=(), groups=()):
         (("plot",), ("lint",), ("numpy>=2", 'rich; sys_platform == "linux"', "matplotlib", "ruff")),
     ],
 )
-def test_dependencies_extras_and_groups(extras, groups, lines):
-    asked = read(WHOLE, extras, groups)
-    assert asked.requirements.lines == lines
-    assert asked.requires_python == (("<4,>=3.11", "pyproject.toml"),)
-    assert asked.notes == ()
+def test_dependencies_extras_and_groups_are_read(extras, groups, lines):
+    parsed = read(COMPLETE_PYPROJECT, extras, groups)
+    assert parsed.requirements.lines == lines
+    assert parsed.requires_python == (("<4,>=3.11", "pyproject.toml"),)
+    assert parsed.notes == ()
 
 
-def test_what_uv_is_told_of_versions_counts():
-    asked = read(
+def test_uv_settings_are_read():
+    parsed = read(
         "[project]\nname = 'x'\n[tool.uv]\nconstraint-dependencies = ['numpy<3']\noverride-dependencies = ['six==1']\n"
         "prerelease = 'allow'\nindex-url = 'https://index.example.com/simple'\npackage = false\n"
     )
-    assert (asked.constraints, asked.overrides, asked.requires_python) == (("numpy<3",), ("six==1",), ())
-    assert dict(asked.settings) == {"prerelease": "allow", "index_url": "https://index.example.com/simple"}
-    assert asked.notes == ()
+    assert (parsed.constraints, parsed.overrides, parsed.requires_python) == (("numpy<3",), ("six==1",), ())
+    assert dict(parsed.settings) == {"prerelease": "allow", "index_url": "https://index.example.com/simple"}
+    assert parsed.notes == ()
 
 
-UV = "[project]\nname = 'x'\n[tool.uv]\n"
+UV_HEAD = "[project]\nname = 'x'\n[tool.uv]\n"
 URL = "https://index.example.com/simple"
 
 
@@ -68,8 +68,8 @@ def test_indexes_are_settings():
         f"[[tool.uv.index]]\nurl = '{URL}/b'\npublish-url = 'x'",
         f"[[tool.uv.index]]\nname = 'torch'\nurl = '{URL}/c'\nexplicit = true",
     ]
-    asked = read(UV + "\n".join(tables))
-    assert dict(asked.settings) == {"index_url": URL, "indexes": (("extra", f"{URL}/a"), ("index3", f"{URL}/b"))}
+    parsed = read(UV_HEAD + "\n".join(tables))
+    assert dict(parsed.settings) == {"index_url": URL, "indexes": (("extra", f"{URL}/a"), ("index3", f"{URL}/b"))}
 
 
 @each(
@@ -87,14 +87,14 @@ def test_indexes_are_settings():
         ("index = [{ url = 'https://u:p@h.example.com' }]", '"url" contains a user name or token'),
     ],
 )
-def test_what_uv_is_told_and_no_setting_says_is_refused(text, problem):
+def test_unsupported_uv_settings_are_rejected(text, problem):
     with pytest.raises(SpecError) as caught:
-        read(UV + text)
+        read(UV_HEAD + text)
     assert caught.value.message.startswith(f"pyproject.toml: {problem}")
     assert caught.value.hint
 
 
-def test_a_group_may_name_the_project_for_its_dependencies_and_extras():
+def test_group_can_include_the_project_itself():
     text = (
         "[project]\nname = 'my-pkg'\ndependencies = ['idna']\n[project.optional-dependencies]\na = ['sniffio']\n"
         "[dependency-groups]\nbase = ['six']\ndev = [{include-group = 'base'}, 'my_pkg[a]']\nown = ['my-pkg']\n"
@@ -104,7 +104,7 @@ def test_a_group_may_name_the_project_for_its_dependencies_and_extras():
         read(text, groups=("own",))
 
 
-def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
+def test_url_requirement_overrides_its_source():
     url = "https://index.example.com/idna-3.10-py3-none-any.whl"
     text = f"[project]\nname = 'x'\ndependencies = ['idna @ {url}', 'six']\n"
     text += f"[tool.uv.sources]\nidna = {{ url = '{url}' }}\n"
@@ -116,8 +116,8 @@ def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
     [
         ("[project", (), (), "is not TOML"),
         ("x = " + "[" * 5000, (), (), "is not TOML"),
-        (WHOLE, ("plots",), (), "unknown extra plots; did you mean plot?"),
-        (WHOLE, (), ("deb",), "unknown group deb; did you mean dev?"),
+        (COMPLETE_PYPROJECT, ("plots",), (), "unknown extra plots; did you mean plot?"),
+        (COMPLETE_PYPROJECT, (), ("deb",), "unknown group deb; did you mean dev?"),
         ("[build-system]\nrequires = []", (), (), "it has no [project] table"),
         ("[project]\nname = 'x'\ndynamic = ['dependencies']", (), (), "its dependencies are dynamic"),
         ("[tool.poetry.dependencies]\nnumpy = '^2'", (), (), "in Poetry's own format"),
@@ -137,7 +137,7 @@ def test_what_has_a_source_of_its_own_but_a_url_too_is_what_it_says():
         ),
     ],
 )
-def test_what_is_refused(text, extras, groups, message):
+def test_invalid_files_are_rejected(text, extras, groups, message):
     with pytest.raises(SpecError) as caught:
         read(text, extras, groups)
     assert caught.value.message.startswith("pyproject.toml")

@@ -1,4 +1,4 @@
-"""core/requirements/scanner.py: what a refusal shows of the text, and where it says that it stands."""
+"""core/requirements/scanner.py: the text and the position that an error shows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from support.requirement_lists import refusal
 from uv_argo_magic.core.requirements import scanner
 
 
-def test_a_line_too_long_to_be_shown_is_not():
+def test_long_lines_are_not_shown():
     assert "Write" not in refusal("x " * 200 + "numpy=2").hint
 
 
-def test_long_text_is_shown_in_part():
+def test_long_text_is_truncated():
     error = refusal("./" + "x" * 1000)
     assert f'"./{"x" * 55}..."' in error.message
 
@@ -33,13 +33,13 @@ def test_long_text_is_shown_in_part():
         "x @ https://user:secret@index.example.com/x-1.zip numpy=2",
     ],
 )
-def test_no_refusal_repeats_a_password(text):
+def test_errors_contain_no_password(text):
     error = refusal(text)
     assert "secret" not in error.message + error.hint
     assert "cr@et" not in error.message + error.hint
 
 
-def test_source_and_place_stand_in_front():
+def test_errors_start_with_source_and_position():
     assert refusal("numpy\npandas =2", source="environment of the cell").message.startswith(
         "environment of the cell, line 2, character 8: "
     )
@@ -54,7 +54,7 @@ def test_source_and_place_stand_in_front():
         "git+https://example.com/team/tool",
     ],
 )
-def test_the_branch_of_a_repository_is_shown(address):
+def test_branch_of_a_repository_is_visible(address):
     assert scanner.visible(address) == address
 
 
@@ -68,7 +68,7 @@ def test_the_branch_of_a_repository_is_shown(address):
         "git+https://name:hi@dd/en@example.com/tool@main",
     ],
 )
-def test_a_password_in_an_address_is_not_shown(address):
-    shown = scanner.visible(address)
-    assert "***@" in shown
-    assert "hi" not in shown
+def test_password_of_a_url_is_hidden(address):
+    visible = scanner.visible(address)
+    assert "***@" in visible
+    assert "hi" not in visible

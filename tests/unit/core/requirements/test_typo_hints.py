@@ -1,4 +1,4 @@
-"""core/requirements/typo_hints.py: options of pip, names of modules, and the advice for each."""
+"""core/requirements/typo_hints.py: options of pip, and the advice for each."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from uv_argo_magic.core.requirements.typo_hints import OPTIONS
 
 
 @each(("option", "advice"), OPTIONS.items())
-def test_every_option_is_refused_by_name(option, advice):
+def test_pip_options_are_rejected_with_advice(option, advice):
     error = refusal(f"numpy {option} value")
     assert error.message == f'--deps, character 7: "{option}" is an option, not a requirement; {advice}'
 
 
-def test_settings_named_in_refusals_exist():
+def test_settings_in_advice_exist():
     from dataclasses import fields
 
     from uv_argo_magic.core.spec.run_spec import Settings
 
-    named = {key for advice in OPTIONS.values() for key in re.findall(r"--set (\w+)=", advice)}
-    assert named
-    assert named <= {field.name for field in fields(Settings)}
+    settings = {key for advice in OPTIONS.values() for key in re.findall(r"--set (\w+)=", advice)}
+    assert settings
+    assert settings <= {field.name for field in fields(Settings)}

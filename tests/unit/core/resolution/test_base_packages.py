@@ -1,4 +1,4 @@
-"""core/resolution/base_packages.py, uv/stub_wheels.py: what a Python has of its own, and how uv is told."""
+"""core/resolution/base_packages.py, uv/stub_wheels.py: base image packages, and the wheels that describe them to uv."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = [
     ["Jax_Lib", "0.4.30+cuda12", ["numpy>=1.22", "scipy ; extra == 'all'"], ["all"]],
     ["debian-thing", "0.1-ubuntu 3", [], []],
 ]
-SAID = {
+PROBE_RESULT = {
     "python": "3.12.1+",
     "implementation": "cpython",
     "free": False,
@@ -29,18 +29,18 @@ SAID = {
 
 
 def probe_output(**changed):
-    return "a warning\n" + json.dumps(SAID | changed) + "\n"
+    return "a warning\n" + json.dumps(PROBE_RESULT | changed) + "\n"
 
 
-def test_what_the_probe_says_is_read():
+def test_probe_output_is_read():
     base = read_probe(probe_output())
     assert (base.python, base.implementation, base.platform) == ("3.12.1", "cpython", "x86_64-manylinux_2_36")
-    assert [f"{one.name} {one.version}" for one in base.distributions] == [
+    assert [f"{distribution.name} {distribution.version}" for distribution in base.distributions] == [
         "jax-lib 0.4.30+cuda12",
         "numpy 1.26.4",
         "pip 23.0",
     ]
-    assert [one.name for one in base.constraints] == ["jax-lib", "numpy"]
+    assert [distribution.name for distribution in base.constraints] == ["jax-lib", "numpy"]
     assert BaseEnvironment.from_json(base.to_json()) == base
     assert base.digest == read_probe(probe_output(distributions=ROWS[::-1])).digest
     assert base.digest != read_probe(probe_output(distributions=ROWS[1:])).digest
@@ -55,11 +55,11 @@ def test_what_the_probe_says_is_read():
         ({"machine": "riscv64"}, ""),
     ],
 )
-def test_the_platform(changed, platform):
+def test_platform_is_derived_from_machine_and_libc(changed, platform):
     assert read_probe(probe_output(**changed)).platform == platform
 
 
-def test_a_free_threaded_python_is_another():
+def test_free_threaded_python_is_another_implementation():
     assert read_probe(probe_output(free=True)).implementation == "cpythont"
 
 
@@ -67,18 +67,18 @@ def test_a_free_threaded_python_is_another():
     "text",
     ["", "nothing", "{", '{"python": "3.12"}', probe_output(distributions=3), probe_output(distributions=[["a"]])],
 )
-def test_what_is_no_answer(text):
+def test_invalid_probe_output_is_rejected(text):
     with pytest.raises(ValueError, match="not the output of the probe"):
         read_probe(text)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"distributions": [{}]}', '{"distributions": [3]}'])
-def test_what_is_no_base(text):
+def test_invalid_base_is_rejected(text):
     with pytest.raises(ValueError, match="not a base"):
         BaseEnvironment.from_json(text)
 
 
-def test_a_wheel_says_what_the_distribution_says(tmp_path):
+def test_stub_wheel_has_the_metadata_of_the_distribution(tmp_path):
     base = read_probe(probe_output())
     stub_wheels.write_wheels(base, tmp_path)
     files = sorted(path.name for path in tmp_path.glob("*.whl"))
@@ -88,12 +88,15 @@ def test_a_wheel_says_what_the_distribution_says(tmp_path):
     ]
     with zipfile.ZipFile(tmp_path / files[0]) as archive:
         text = archive.read("jax_lib-0.4.30+cuda12.dist-info/METADATA")
-    found = Metadata.from_email(text, validate=True)
-    assert (found.name, str(found.version)) == ("jax-lib", "0.4.30+cuda12")
-    assert [str(one) for one in found.requires_dist or []] == ["numpy>=1.22", 'scipy; extra == "all"']
-    assert found.provides_extra == ["all"]
+    wheel_metadata = Metadata.from_email(text, validate=True)
+    assert (wheel_metadata.name, str(wheel_metadata.version)) == ("jax-lib", "0.4.30+cuda12")
+    assert [str(requirement) for requirement in wheel_metadata.requires_dist or []] == [
+        "numpy>=1.22",
+        'scipy; extra == "all"',
+    ]
+    assert wheel_metadata.provides_extra == ["all"]
 
 
-def test_metadata_keeps_to_its_lines():
+def test_metadata_is_one_line_per_field():
     text = metadata(Distribution(name="a", version="1", requires=("b\n>1", "c"), extras=("x",)))
     assert text.splitlines()[3:] == ["Requires-Dist: b >1", "Requires-Dist: c", "Provides-Extra: x"]

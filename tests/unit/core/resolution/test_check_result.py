@@ -1,4 +1,4 @@
-"""core/resolution/check_result.py: what the editor says of a requirements file, in one line."""
+"""core/resolution/check_result.py: the one-line result of checking a requirements file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(nam
 
 
 @pytest.mark.parametrize(
-    ("verdict", "sentence"),
+    ("result", "sentence"),
     [
         (CheckResult(problem="No.", hint="Do."), "No."),
         (CheckResult(problem="The index is away.", unreachable=True), "Not checked: The index is away."),
@@ -44,18 +44,18 @@ PACKAGES = (Package(name="numpy", version="2.3.4", size=16_000_000), Package(nam
         ),
     ],
 )
-def test_a_verdict_in_one_line(verdict, sentence):
-    assert verdict.sentence() == sentence
+def test_sentence_is_one_line(result, sentence):
+    assert result.sentence() == sentence
 
 
-def test_a_lock_that_is_kept_has_an_age():
+def test_stored_lock_has_an_age():
     lock = Lock(packages=(Package(name="x", version="1"),), target=TARGET, created_at=1000.0)
-    verdict = CheckResult(lock=lock, stored=True, target="Python 3.12.1")
-    assert verdict.sentence(1000.0 + 3 * 86400) == "1 package, for Python 3.12.1, locked 3 days ago"
-    assert verdict.sentence() == "1 package, for Python 3.12.1"
+    result = CheckResult(lock=lock, stored=True, target="Python 3.12.1")
+    assert result.sentence(1000.0 + 3 * 86400) == "1 package, for Python 3.12.1, locked 3 days ago"
+    assert result.sentence() == "1 package, for Python 3.12.1"
 
 
-def test_the_versions_that_were_found():
+def test_versions_of_the_lock():
     assert CheckResult(problem="No.").versions == {}
     lock = Lock(packages=PACKAGES, target=TARGET)
     assert CheckResult(lock=lock).versions == {"numpy": "2.3.4", "six": "1.17"}

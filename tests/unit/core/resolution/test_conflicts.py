@@ -19,7 +19,7 @@ def explain(chain, hint=""):
     return failure.cause, failure.sentence, failure.hint
 
 
-def test_python():
+def test_conflict_with_the_python_version():
     start = "Because the current Python version (3.11.7) does not satisfy Python"
     cause, sentence, hint = explain(start + ">=3.13 and old==1.0 depends on Python>=3.13 and you require old==1.0")
     assert (cause, sentence) == ("python", "old 1.0 requires Python >=3.13, but the cell runs on Python 3.11.7.")
@@ -29,7 +29,7 @@ def test_python():
     assert "--python 3.X" in hint
 
 
-def test_platform():
+def test_package_without_matching_wheels():
     chain = "Because plat==1.0 has no wheels with a matching platform tag (e.g., `x`) and you require plat==1.0"
     hint = "Wheels are available for `plat` (v1.0) on the following platform: `win_amd64`"
     cause, sentence, advice = explain(chain, hint)
@@ -43,44 +43,44 @@ def test_platform():
     )
 
 
-NO_ABI = "Because {0} has no wheels with a matching Python ABI tag (e.g., `cp311`) and you require {0}"
-FOUND = (
+NO_ABI_TAG = "Because {0} has no wheels with a matching Python ABI tag (e.g., `cp311`) and you require {0}"
+ABI_HINT = (
     "You require CPython 3.11 (`cp311`), but we only found wheels for `{}` (v{}) with the following Python ABI tags: {}"
 )
-PLATFORMS = "Wheels are available for `pywin32` (v312) on the following platforms: `win32`, `win_amd64`"
+PLATFORM_HINT = "Wheels are available for `pywin32` (v312) on the following platforms: `win32`, `win_amd64`"
 
 
 @pytest.mark.parametrize(
-    ("name", "hints", "sentence", "step"),
+    ("name", "hints", "sentence", "start_of_hint"),
     [
         (
             "tensorflow<=2.11.1",
-            FOUND.format("tensorflow", "2.11.1", "`cp37m`, `cp38`, `cp310`, `cp314t`"),
+            ABI_HINT.format("tensorflow", "2.11.1", "`cp37m`, `cp38`, `cp310`, `cp314t`"),
             "tensorflow 2.11.1 has wheels for Python 3.7, 3.8, 3.10 and 3.14t only.",
             "Use --python 3.14t, or another version of the package.",
         ),
         (
             "pywin32<=302",
-            FOUND.format("pywin32", "302", "`cp310`") + "\n\nhint: " + PLATFORMS,
+            ABI_HINT.format("pywin32", "302", "`cp310`") + "\n\nhint: " + PLATFORM_HINT,
             "pywin32 312 has wheels for win32 and win_amd64 only.",
             "Use such a machine, or another version of the package.",
         ),
         (
             "x==1",
-            FOUND.format("x", "1", "`pypy37_pp73`"),
+            ABI_HINT.format("x", "1", "`pypy37_pp73`"),
             "x 1 has no wheel for this Python and platform.",
             "You require CPython 3.11",
         ),
     ],
 )
-def test_where_a_package_has_wheels(name, hints, sentence, step):
-    cause, message, hint = explain(NO_ABI.format(name), hints)
+def test_hint_names_platforms_and_versions_with_wheels(name, hints, sentence, start_of_hint):
+    cause, message, hint = explain(NO_ABI_TAG.format(name), hints)
     assert (cause, message) == ("platform", sentence)
-    assert hint.startswith(step)
+    assert hint.startswith(start_of_hint)
 
 
 @pytest.mark.parametrize(
-    ("chain", "sentence", "step"),
+    ("chain", "sentence", "start_of_hint"),
     [
         (
             "Because all versions of sklearn have no usable wheels and you require sklearn",
@@ -104,13 +104,13 @@ def test_where_a_package_has_wheels(name, hints, sentence, step):
         ),
     ],
 )
-def test_a_name_that_is_not_a_packages(chain, sentence, step):
+def test_names_that_are_not_packages_are_explained(chain, sentence, start_of_hint):
     cause, message, hint = explain(chain)
     assert (cause, message) == ("unknown-package", sentence)
-    assert hint.startswith(step)
+    assert hint.startswith(start_of_hint)
 
 
-def test_unknown():
+def test_unknown_package():
     cause, sentence, hint = explain("Because nosuch was not found in the package registry and you require nosuch")
     assert (cause, sentence) == ("unknown-package", "Package nosuch was not found on the index.")
     assert hint.startswith("Check the name")
@@ -121,7 +121,7 @@ def test_unknown():
 
 
 @each(
-    ("chain", "hint", "sentence", "says"),
+    ("chain", "hint", "sentence", "part_of_hint"),
     [
         (
             "Because there is no version of numpy==99.0 and you require numpy==99.0",
@@ -166,17 +166,17 @@ def test_unknown():
         ),
     ],
 )
-def test_version(chain, hint, sentence, says):
+def test_unavailable_version(chain, hint, sentence, part_of_hint):
     cause, message, next_step = explain(chain, hint)
     assert (cause, message) == ("version", sentence)
-    assert says in next_step
+    assert part_of_hint in next_step
 
 
-def test_what_is_there_alone_explains_nothing():
+def test_available_versions_alone_are_a_conflict():
     assert explain("Because only alpha<=2.0 is available")[0] == "conflict"
 
 
-def test_conflict():
+def test_conflicting_requirements():
     chain = (
         "Because all versions of gamma depend on beta>=2 and alpha<=1.0 depends on beta<2, we can conclude that"
         " alpha<=1.0 and all versions of gamma are incompatible.\n"
@@ -211,7 +211,7 @@ Because pandas>=3.0.0 depends on numpy{python_full_version < '3.14'}>=1.26.0 and
          And because you require pandas and numpy{python_full_version < '3.13'}<1.26"""
 
 
-def test_a_conflict_over_many_versions_is_its_last_conclusion():
+def test_conflict_of_many_versions_shows_the_last_conclusion():
     assert explain(MANY_VERSIONS) == (
         "conflict",
         "The requirements conflict: all versions of pandas depend on numpy>=1.26.0; you require pandas and numpy<1.26.",
@@ -219,7 +219,7 @@ def test_a_conflict_over_many_versions_is_its_last_conclusion():
     )
 
 
-def test_many_versions_of_one_package_are_not_listed():
+def test_versions_of_one_package_are_summarized():
     chain = "Because all of:\n  a==1\n  a==2\n  a>=3,<4\n have no usable wheels and you require a<4"
     assert explain(chain)[:2] == ("platform", "a has no wheel, and building from source is disabled.")
     chain = "Because all of:\n  a==1\n  a==2\n depend on b<2 and you require a<3 and b>2"
@@ -229,7 +229,7 @@ def test_many_versions_of_one_package_are_not_listed():
     )
 
 
-def test_a_long_chain_is_cut_in_its_middle():
+def test_long_explanation_is_shortened():
     steps = [f"Because a=={n} depends on b=={n} and b=={n} depends on c<{n}, we can conclude ({n})" for n in range(9)]
     steps += ["And because we know from (1) that a<2 cannot be used, we can conclude that x"]
     steps += ["And because only the following versions of a are available: a<2 a>3 we can conclude that y"]
@@ -240,7 +240,7 @@ def test_a_long_chain_is_cut_in_its_middle():
 
 
 @given(st.text())
-def test_any_chain_gets_an_answer(chain):
+def test_any_explanation_is_handled(chain):
     failure = classify(1, HEAD + chain + END)
     assert failure.sentence
     assert failure.hint

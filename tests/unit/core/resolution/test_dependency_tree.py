@@ -1,4 +1,4 @@
-"""core/resolution/dependency_tree.py: uv's annotations, and the tree made of them."""
+"""core/resolution/dependency_tree.py: the annotations of uv, and the resulting tree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def lock(*names):
     return Lock(packages=tuple(Package(name=name, version="1") for name in names), target=TARGET)
 
 
-SAID = """\
+UV_OUTPUT = """\
 alpha[fast]==1            # via -r requirements.in
     # from https://user@index.example.com/corp/
 beta==1                   # via alpha, -c constraints.txt
@@ -24,12 +24,12 @@ noise
 """
 
 
-def test_uvs_words_become_reasons():
-    made = lock("alpha", "beta", "delta", "gamma", "omega", "zope-x")
+def test_annotations_of_uv_are_read():
+    plain = lock("alpha", "beta", "delta", "gamma", "omega", "zope-x")
     annotated = annotate(
-        made, "    # from x\n" + SAID, "corp=https://index.example.com/corp https://index.example.com/simple"
+        plain, "    # from x\n" + UV_OUTPUT, "corp=https://index.example.com/corp https://index.example.com/simple"
     )
-    assert [(one.name, one.requested, one.via, one.index) for one in annotated.packages] == [
+    assert [(package.name, package.requested, package.via, package.index) for package in annotated.packages] == [
         ("alpha", True, (), "corp"),
         ("beta", False, ("alpha",), ""),
         ("delta", False, ("gamma",), ""),
@@ -37,24 +37,24 @@ def test_uvs_words_become_reasons():
         ("omega", False, (), ""),
         ("zope-x", False, (), ""),
     ]
-    assert annotate(made, SAID).packages[0].index == ""
+    assert annotate(plain, UV_OUTPUT).packages[0].index == ""
 
 
-def test_each_package_stands_once_under_the_nearest_that_needs_it():
-    def package(name, *via, requested=False):
+def test_tree_lists_each_package_once():
+    def build_package(name, *via, requested=False):
         return Package(name=name, version="1", via=via, requested=requested)
 
     packages = [
-        package("a", requested=True),
-        package("b", "a"),
-        package("c", "b", "a"),
-        package("d", "c", requested=True),
-        package("e", "b", "d"),
-        package("loop", "pool"),
-        package("pool", "loop"),
-        package("unknown"),
+        build_package("a", requested=True),
+        build_package("b", "a"),
+        build_package("c", "b", "a"),
+        build_package("d", "c", requested=True),
+        build_package("e", "b", "d"),
+        build_package("loop", "pool"),
+        build_package("pool", "loop"),
+        build_package("unknown"),
     ]
-    assert [(depth, one.name) for depth, one in tree(packages)] == [
+    assert [(depth, package.name) for depth, package in tree(packages)] == [
         (0, "a"), (1, "b"), (1, "c"), (0, "d"), (1, "e"), (0, "unknown"), (0, "loop"), (0, "pool"),
     ]  # fmt: skip
     assert tree(()) == ()

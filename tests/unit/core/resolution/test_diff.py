@@ -1,4 +1,4 @@
-"""core/resolution/diff.py: what changes between two sets of packages."""
+"""core/resolution/diff.py: the differences between two sets of packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def package(name, version, sha256=""):
     return Package(name=name, version=version, sha256=sha256)
 
 
-def test_every_kind_of_change():
+def test_difference_has_every_kind_of_change():
     before = [
         package("gone", "1"), package("up", "1.9"), package("down", "2"), package("file", "1", "a"),
         package("same", "1", "a"), package("unknown", "1"), package("odd", "what"), package("odder", "x"),
@@ -21,8 +21,8 @@ def test_every_kind_of_change():
         package("new", "1"), package("up", "1.10"), package("down", "1"), package("file", "1", "b"),
         package("same", "1", "a"), package("unknown", "1", "b"), package("odd", "when"), package("odder", "a"),
     ]  # fmt: skip
-    found = difference(before, after)
-    assert found == (
+    differences = difference(before, after)
+    assert differences == (
         Change(name="down", kind="older", before="2", after="1"),
         Change(name="file", kind="other file", before="1", after="1"),
         Change(name="gone", kind="removed", before="1"),
@@ -31,7 +31,7 @@ def test_every_kind_of_change():
         Change(name="odder", kind="older", before="x", after="a"),
         Change(name="up", kind="newer", before="1.9", after="1.10"),
     )
-    assert tables.text(changes(found[:3], "From a to b")).splitlines() == [
+    assert tables.text(changes(differences[:3], "From a to b")).splitlines() == [
         "From a to b",
         "CHANGE      PACKAGE  BEFORE  AFTER",
         "older       down     2       1",

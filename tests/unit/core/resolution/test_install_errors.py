@@ -1,4 +1,4 @@
-"""What uv 0.13 wrote, word for word, and what we make of it; tests/contract makes the same failures for real."""
+"""core/resolution/install_errors.py: real output of uv 0.13; tests/contract causes the same failures with uv."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NONE = (
     " registry and you require alpha, we can conclude that your requirements are unsatisfiable.\n\n"
 )
 
-SAID = [
+UV_ERRORS = [
     (134, "memory allocation of 4194304 bytes failed\n", "memory", "to install the packages"),
     (-6, "thread 'main2' (7) panicked at x.rs:131:29:\nfailed to spawn thread: Os { code: 11 }\n", "memory", "memory"),
     (-6, "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)\n", "memory", ""),
@@ -240,8 +240,8 @@ SAID = [
 ]
 
 
-@each(("rc", "stderr", "cause", "part"), SAID)
-def test_each_failure_has_its_cause(rc, stderr, cause, part):
+@each(("rc", "stderr", "cause", "part"), UV_ERRORS)
+def test_errors_of_uv_are_classified(rc, stderr, cause, part):
     failure = classify(rc, stderr)
     assert failure.cause == cause
     assert part in failure.sentence
@@ -251,7 +251,7 @@ def test_each_failure_has_its_cause(rc, stderr, cause, part):
     assert failure.unreachable == (cause in {"network", "proxy", "portal", "certificate"})
 
 
-def test_colours_carriage_returns_and_earlier_errors_do_not_matter():
+def test_colours_and_earlier_errors_are_ignored():
     text = "error: an earlier one\r\x1b[31merror\x1b[0m: Failed to read `alpha==1.0`\n  cause: Invalid zip\n"
     failure = classify(1, text)
     assert (failure.cause, failure.sentence) == (
@@ -260,7 +260,7 @@ def test_colours_carriage_returns_and_earlier_errors_do_not_matter():
     )
 
 
-OLDER = [
+OLDER_UV_ERRORS = [
     (
         1,
         (
@@ -298,16 +298,16 @@ OLDER = [
         "index.example.com timed out (for alpha).",
     ),
 ]
-"""The same as uv 0.9 and 0.11 wrote it, with frames."""
+"""Output of uv 0.9 and 0.11."""
 
 
-@pytest.mark.parametrize(("rc", "stderr", "cause", "sentence"), OLDER)
-def test_an_older_uv_is_understood_too(rc, stderr, cause, sentence):
+@pytest.mark.parametrize(("rc", "stderr", "cause", "sentence"), OLDER_UV_ERRORS)
+def test_errors_of_older_uv_are_classified(rc, stderr, cause, sentence):
     failure = classify(rc, stderr)
     assert (failure.cause, failure.sentence) == (cause, sentence)
 
 
-def test_no_credentials_are_shown():
+def test_credentials_are_removed():
     url = "https://user:pa55@index.example.com/simple/alpha/?token=s3cret&x=1"
     for text in (
         f"error: Failed to fetch: {url}\n  cause: operation timed out\n",
@@ -320,26 +320,26 @@ def test_no_credentials_are_shown():
             assert word not in failure.sentence + failure.hint
 
 
-def test_a_sentence_has_an_end():
+def test_long_errors_are_shortened():
     assert len(classify(2, "error: " + "words " * 1000).sentence) < 400
 
 
-def test_braces_in_what_uv_says_stay_as_they_are():
+def test_braces_in_errors_are_unchanged():
     assert "{what} {0}" in classify(2, "error: odd {what} {0}\n").sentence
     assert "{what}" in classify(2, "error: Failed to parse: `{what}`\n").sentence
 
 
-def test_warnings_are_sentences():
+def test_warnings_are_read():
     text = "warning: The package `a==1` does not have an extra named `x`\nResolved\n" * 2 + "warning: Odd.\n   more\n"
     assert warnings(text) == ("The package a==1 does not have an extra named x.", "Odd.")
     assert warnings("Resolved 1 package\n") == ()
 
 
-def test_whom_uvs_reason_speaks_of():
+def test_blamed_names_requirements_in_the_explanation():
     stderr = (
         "error: No solution found when resolving dependencies\n"
         "  cause: Because requests>=2.34 depends on urllib3>=1.26,<3 and you require requests[socks]>=2.34, and\n"
         "  Zope_Interface was not found in the package registry (https://index.example.com/numpy/) ..."
     )
-    asked = ["numpy", "zope-interface", "urllib3", "url", "requests", "urllib3"]
-    assert blamed(1, stderr, asked) == ("zope-interface", "urllib3", "requests")
+    names = ["numpy", "zope-interface", "urllib3", "url", "requests", "urllib3"]
+    assert blamed(1, stderr, names) == ("zope-interface", "urllib3", "requests")

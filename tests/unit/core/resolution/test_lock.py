@@ -13,7 +13,7 @@ BETA = Package(name="beta", version="2", sha256="b" * 64, url="https://files.exa
 LOCK = Lock(packages=(ALPHA, BETA), target=TARGET)
 
 
-def test_lines_are_what_uv_reads():
+def test_lines_are_valid_for_uv():
     assert LOCK.lines == (
         f"alpha==1.0 --hash=sha256:{'a' * 64}",
         f"beta @ https://files.example.com/beta-2-py3-none-any.whl --hash=sha256:{'b' * 64}",
@@ -21,7 +21,7 @@ def test_lines_are_what_uv_reads():
     assert Package(name="bare", version="1").line() == "bare==1"
 
 
-def test_the_key_is_the_content_and_nothing_else():
+def test_key_depends_on_packages_and_target_only():
     same = Lock(packages=(ALPHA, BETA), target=replace(TARGET, python="3.12.9"), warnings=("The package has none.",))
     assert LOCK.key == same.key
     assert len(LOCK.key) == 32
@@ -36,25 +36,25 @@ def test_the_key_is_the_content_and_nothing_else():
     assert len({LOCK.key, *(lock.key for lock in others)}) == len(others) + 1
 
 
-def test_what_is_known_besides_is_no_part_of_the_key():
-    annotated = replace(
+def test_annotations_do_not_change_the_key():
+    annotated_lock = replace(
         LOCK, packages=(replace(ALPHA, requested=True), replace(BETA, via=("alpha",), index="corp")), uv="1"
     )
-    assert annotated.key == LOCK.key
-    assert annotated.lines == LOCK.lines
-    assert annotated.is_annotated
+    assert annotated_lock.key == LOCK.key
+    assert annotated_lock.lines == LOCK.lines
+    assert annotated_lock.is_annotated
     assert not LOCK.is_annotated
     assert LOCK.size == 10
-    assert Lock.from_json(replace(annotated, created_at=5.5).to_json()) == replace(annotated, created_at=5.5)
+    assert Lock.from_json(replace(annotated_lock, created_at=5.5).to_json()) == replace(annotated_lock, created_at=5.5)
 
 
-def test_json_goes_there_and_back():
+def test_lock_survives_a_round_trip_through_json():
     lock = replace(LOCK, warnings=("Say this.",))
     assert Lock.from_json(lock.to_json()) == lock
     assert Lock.from_json(lock.to_json()).key == lock.key
 
 
-def test_a_guest_may_send_packages_unsorted_and_no_warnings():
+def test_lock_of_the_guest_is_normalized():
     text = (
         '{"packages": [{"name": "b", "version": "1"}, {"name": "a", "version": "1"}], "target": {"python": "3.12.1"}}'
     )
@@ -75,12 +75,12 @@ def test_a_guest_may_send_packages_unsorted_and_no_warnings():
         '{"packages": 3, "target": {"python": "3"}}',
     ],
 )
-def test_what_is_no_lock_is_a_value_error(text):
+def test_invalid_lock_is_a_value_error(text):
     with pytest.raises(ValueError, match=r"."):
         Lock.from_json(text)
 
 
-def test_a_lock_without_packages_keeps_its_target_and_base():
+def test_empty_lock_has_target_and_base():
     target = Target(python="3.12.1")
     lock = Lock.empty(target, "sha256:ab")
     assert (lock.lines, lock.target, lock.base_digest) == ((), target, "sha256:ab")

@@ -1,4 +1,4 @@
-"""core/resolution/lock_export.py: a lock as requirements with hashes and as pylock.toml."""
+"""core/resolution/lock_export.py: a lock as requirements with hashes, and as pylock.toml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCK = Lock(
     ),
     target=Target(python="3.12.1", platform="x86_64-manylinux_2_28"),
 )
-ANSWER = f"""
+UV_PYLOCK = f"""
 lock-version = "1.0"
 [[packages]]
 name = "alpha"
@@ -33,12 +33,12 @@ sdist = {{ url = "https://files.example.com/beta-2.tar.gz", hashes = {{ sha256 =
 """
 
 
-def test_names():
+def test_is_pylock_recognizes_file_names():
     assert all(map(lock_export.is_pylock, ("pylock.toml", "pylock.dev.toml")))
     assert not any(map(lock_export.is_pylock, ("pylock.a.b.toml", "uv.lock", "requirements.txt")))
 
 
-def test_requirements():
+def test_requirements_have_hashes():
     assert lock_export.requirements(LOCK).splitlines() == [
         "# Locked for Python 3.12 on x86_64-manylinux_2_28; one file for each package.",
         "alpha==1 \\",
@@ -53,8 +53,8 @@ def test_requirements():
     assert lock_export.requirements(bare).splitlines()[1:] == ["bare==1"]
 
 
-def test_pylock_has_one_file_for_each_package():
-    data = tomllib.loads(lock_export.pylock(LOCK, ANSWER))
+def test_pylock_has_one_file_per_package():
+    data = tomllib.loads(lock_export.pylock(LOCK, UV_PYLOCK))
     alpha, beta, gamma = data["packages"]
     assert (data["lock-version"], data["requires-python"]) == ("1.0", "==3.12.*")
     assert alpha["wheels"] == [
@@ -68,6 +68,6 @@ def test_pylock_has_one_file_for_each_package():
     assert beta["sdist"]["name"] == "beta-2.tar.gz"
     assert gamma == {"name": "gamma", "archive": {"url": "https://files.example.com/g.whl", "hashes": {"sha256": C}}}
     with pytest.raises(ResolutionError, match=r"beta-2\.tar\.gz of beta 2 is no longer on the index"):
-        lock_export.pylock(LOCK, ANSWER.replace(B, C))
+        lock_export.pylock(LOCK, UV_PYLOCK.replace(B, C))
     with pytest.raises(ResolutionError):
         lock_export.pylock(LOCK, "packages = 3")

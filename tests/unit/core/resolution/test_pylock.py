@@ -25,23 +25,23 @@ def package(body, name="alpha", version="1.0"):
     return f'lock-version = "1.0"\n[[packages]]\nname = "{name}"\nversion = "{version}"\n{body}\n'
 
 
-def read(text, *, only_binary=True, hashes=None, fitting=None):
-    return read_pylock(text, target=TARGET, tags=fitting or tags(), only_binary=only_binary, hashes=hashes)
+def read(text, *, only_binary=True, hashes=None, supported_tags=None):
+    return read_pylock(text, target=TARGET, tags=supported_tags or tags(), only_binary=only_binary, hashes=hashes)
 
 
-def test_nothing_locked_is_an_empty_lock():
+def test_empty_pylock_is_an_empty_lock():
     assert read('lock-version = "1.0"\n').packages == ()
 
 
-def test_the_wheel_whose_tag_comes_first_is_taken_and_no_host_is_kept():
-    files = [
+def test_best_wheel_is_selected_without_its_host():
+    wheels = [
         wheel("alpha-1.0-py3-none-any.whl", C),
         wheel("alpha-1.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", B),
         wheel("alpha-1.0-cp312-cp312-manylinux_2_28_x86_64.whl", A, size=77),
         wheel("alpha-1.0-cp312-cp312-win_amd64.whl", "d" * 64),
         wheel("alpha-1.0-cp38-abi3-manylinux_2_28_x86_64.whl", "e" * 64),
     ]
-    for order in (files, files[::-1]):
+    for order in (wheels, wheels[::-1]):
         lock = read(package(f"wheels = [{', '.join(order)}]"))
         assert lock.packages == (
             Package(
@@ -56,24 +56,24 @@ def test_the_wheel_whose_tag_comes_first_is_taken_and_no_host_is_kept():
         assert lock.target == TARGET
 
 
-def test_what_the_place_has_is_named_and_not_installed():
+def test_packages_of_the_base_are_not_installed():
     lock = read_pylock(package("wheels = []"), target=TARGET, tags=(), only_binary=True, base_names={"alpha"})
     assert (lock.packages, lock.base_packages) == ((), (("alpha", "1.0"),))
 
 
-def test_a_free_threaded_python_takes_its_own_abi():
+def test_free_threaded_python_uses_its_abi():
     text = package(
         f"wheels = [{wheel('alpha-1.0-cp313-cp313-manylinux_2_28_x86_64.whl', B)}, "
         f"{wheel('alpha-1.0-cp313-cp313t-manylinux_2_28_x86_64.whl', A)}]"
     )
-    assert read(text, fitting=tags((3, 13), ("cp313t",))).packages[0].sha256 == A
-    assert read(text, fitting=tags((3, 13), ("cp313",))).packages[0].sha256 == B
+    assert read(text, supported_tags=tags((3, 13), ("cp313t",))).packages[0].sha256 == A
+    assert read(text, supported_tags=tags((3, 13), ("cp313",))).packages[0].sha256 == B
 
 
-def test_the_sdist_is_the_last_resort_and_only_where_builds_are_allowed():
+def test_sdist_is_used_only_if_builds_are_allowed():
     source = f"sdist = {wheel('alpha-1.0.tar.gz', B)}"
-    both = package(f"wheels = [{wheel('alpha-1.0-py3-none-any.whl')}]\n{source}")
-    assert read(both, only_binary=False).packages[0].file == "alpha-1.0-py3-none-any.whl"
+    with_wheel = package(f"wheels = [{wheel('alpha-1.0-py3-none-any.whl')}]\n{source}")
+    assert read(with_wheel, only_binary=False).packages[0].file == "alpha-1.0-py3-none-any.whl"
     assert read(package(source), only_binary=False).packages[0].file == "alpha-1.0.tar.gz"
     with pytest.raises(ResolutionError, match=r"alpha 1\.0 has no wheel for this Python and platform") as caught:
         read(package(source))
@@ -84,37 +84,37 @@ def test_the_sdist_is_the_last_resort_and_only_where_builds_are_allowed():
     assert "only_binary" not in caught.value.hint
 
 
-def test_packages_are_sorted_and_their_names_canonical():
+def test_packages_are_sorted_with_canonical_names():
     text = package(f"wheels = [{wheel('Zope.X-1.0-py3-none-any.whl')}]", name="Zope.X")
     text += f'[[packages]]\nname = "abc"\nversion = "2"\nwheels = [{wheel("abc-2-py3-none-any.whl")}]\n'
-    assert [found.name for found in read(text).packages] == ["abc", "zope-x"]
+    assert [package.name for package in read(text).packages] == ["abc", "zope-x"]
 
 
-def test_the_users_hashes_choose_among_the_files_that_fit():
+def test_hashes_select_among_compatible_files():
     text = package(
         f"wheels = [{wheel('alpha-1.0-cp312-cp312-manylinux_2_28_x86_64.whl', A)}, "
         f"{wheel('alpha-1.0-py3-none-any.whl', B)}]"
     )
     assert read(text, hashes={"Alpha": {f"sha256:{B.upper()}"}}).packages[0].sha256 == B
     assert read(text, hashes={"other": {f"sha256:{C}"}}).packages[0].sha256 == A
-    for wanted in ({f"sha256:{C}"}, {f"md5:{A}"}, set()):
+    for hashes in ({f"sha256:{C}"}, {f"md5:{A}"}, set()):
         with pytest.raises(ResolutionError, match=r"No compatible file of alpha 1\.0 has one of the hashes"):
-            read(text, hashes={"alpha": wanted})
+            read(text, hashes={"alpha": hashes})
 
 
-def test_a_url_requirement_keeps_its_url():
+def test_url_requirement_keeps_its_url():
     url = "https://files.example.com/x%2By/alpha-1.0%2Blocal-py3-none-any.whl"
     text = package(f'archive = {{ url = "{url}#sha256={A}", hashes = {{ sha256 = "{A}" }} }}', version="1.0+local")
-    found = read(text).packages[0]
-    assert found.url == url
-    assert found.file == "alpha-1.0+local-py3-none-any.whl"
-    assert found.size == 0
-    assert read(text, hashes={"alpha": {f"sha256:{A}"}}).packages == (found,)
+    locked = read(text).packages[0]
+    assert locked.url == url
+    assert locked.file == "alpha-1.0+local-py3-none-any.whl"
+    assert locked.size == 0
+    assert read(text, hashes={"alpha": {f"sha256:{A}"}}).packages == (locked,)
     with pytest.raises(ResolutionError, match="No compatible file of alpha"):
         read(text, hashes={"alpha": {f"sha256:{B}"}})
 
 
-def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
+def test_source_url_needs_builds_and_keeps_subdirectory():
     text = package(
         'archive = { url = "https://files.example.com/a.zip", subdirectory = "py", '
         f'hashes = {{ sha256 = "{A}" }}, size = 5 }}'
@@ -141,7 +141,7 @@ def test_a_url_of_source_needs_builds_and_keeps_its_subdirectory():
         ('wheels = [{ name = 3, hashes = { sha256 = "" } }]', "unexpected `name`"),
     ],
 )
-def test_what_cannot_be_locked_is_refused(body, message):
+def test_unsupported_packages_are_rejected(body, message):
     with pytest.raises(ResolutionError) as caught:
         read(package(body))
     assert message in caught.value.message
@@ -158,20 +158,20 @@ def test_what_cannot_be_locked_is_refused(body, message):
         ('lock-version = "1.0"\n[[packages]]\n', "unexpected `name`"),
     ],
 )
-def test_what_is_no_lock_file_is_refused(text, message):
+def test_invalid_lock_files_are_rejected(text, message):
     with pytest.raises(ResolutionError) as caught:
         read(text)
     assert message in caught.value.message
 
 
-def test_a_lock_for_several_platforms_is_refused():
-    one = package(f"wheels = [{wheel('alpha-1.0-py3-none-any.whl')}]")
-    two = one + one.replace('lock-version = "1.0"', "").replace('"1.0"', '"2.0"')
+def test_lock_for_several_platforms_is_rejected():
+    first = package(f"wheels = [{wheel('alpha-1.0-py3-none-any.whl')}]")
+    both = first + first.replace('lock-version = "1.0"', "").replace('"1.0"', '"2.0"')
     with pytest.raises(ResolutionError, match="alpha twice"):
-        read(two)
+        read(both)
 
 
-def test_a_wheel_is_named_by_its_path_where_it_has_no_url():
+def test_wheel_without_url_is_named_by_its_path():
     text = package(
         f'wheels = [{{ path = "folder/alpha-1.0-py3-none-any.whl", size = 1, hashes = {{ sha256 = "{A}" }} }}]'
     )
@@ -187,13 +187,13 @@ def test_a_wheel_is_named_by_its_path_where_it_has_no_url():
         ('"yesterday"', ""),
     ],
 )
-def test_the_upload_time_of_a_file_is_kept_with_its_time_zone(written, uploaded):
+def test_upload_time_keeps_its_time_zone(written, uploaded):
     file = wheel("alpha-1.0-py3-none-any.whl").replace("{ url", f"{{ upload-time = {written}, url", 1)
-    (found,) = read(package(f"wheels = [{file}]")).packages
-    assert found.uploaded == uploaded
+    (locked,) = read(package(f"wheels = [{file}]")).packages
+    assert locked.uploaded == uploaded
 
 
-def test_the_files_of_a_lock_are_found_by_their_hash():
+def test_files_are_indexed_by_hash():
     dated = wheel("alpha-1.0-py3-none-any.whl", size=7).replace("{ url", "{ upload-time = 2026-01-01T00:00:00Z, url", 1)
     sdist = wheel("alpha-1.0.tar.gz", sha256="b" * 64)
     text = package(f"wheels = [{dated}]\nsdist = {sdist}")

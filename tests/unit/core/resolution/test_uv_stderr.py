@@ -8,7 +8,7 @@ from uv_argo_magic.core.resolution.uv_stderr import capitalize, display_name, pa
 
 
 @each(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ("https://u:p@h/x", "https://h/x"),
         ("https://token@h/x", "https://h/x"),
@@ -18,8 +18,8 @@ from uv_argo_magic.core.resolution.uv_stderr import capitalize, display_name, pa
         ("nobody@example.com?", "nobody@example.com?"),
     ],
 )
-def test_redact(text, left):
-    assert redact(text) == left
+def test_redact_removes_credentials(text, expected):
+    assert redact(text) == expected
 
 
 @each(
@@ -33,7 +33,7 @@ def test_redact(text, left):
         ("alpha @ https://h/x", "alpha (https://h/x)"),
     ],
 )
-def test_display_name(spec, name):
+def test_display_name_of_requirement(spec, name):
     assert display_name(spec) == name
 
 
@@ -44,7 +44,7 @@ def test_shorten_and_capitalize():
     assert capitalize("") == ""
 
 
-def test_what_a_build_printed_is_kept_apart():
+def test_build_output_is_separate():
     text = (
         "Resolved 1 package\nerror: Failed to build `a==1`\n  cause: one\n     and more\n\n         [stdout]\n"
         "         error: not uv's\n\n         [stderr]\n         last\nhint: try\n         again\nwarning: late\n"
@@ -61,14 +61,14 @@ def test_what_a_build_printed_is_kept_apart():
     assert output.host == "the package index"
 
 
-def test_text_without_any_error_is_kept_whole():
+def test_text_without_error_is_unchanged():
     output = parse_stderr(2, "  first\n\nsecond\n")
     assert output.lines == ("first", "second")
     assert (output.last, output.package, output.for_package) == ("", "", "")
 
 
 @given(st.text(), st.integers(-64, 255))
-def test_any_text_can_be_taken_apart(text, rc):
+def test_any_text_can_be_parsed(text, rc):
     output = parse_stderr(rc, text)
     assert output.exit_status == rc
     assert isinstance(output.package, str)

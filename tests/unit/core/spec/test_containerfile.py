@@ -1,4 +1,4 @@
-"""core/spec/containerfile.py: what is in the Containerfile of a lock."""
+"""core/spec/containerfile.py: the Containerfile for a lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ URL = Package(name="beta", version="2.0", sha256="b" * 64, url="https://example.
 LOCK = Lock(packages=(ALPHA, URL), target=Target(python="3.12.1", abi="cp312", platform="x86_64-manylinux_2_28"))
 
 
-def test_a_containerfile_has_the_key_and_the_locked_lines_as_they_are():
+def test_containerfile_has_the_key_and_lines_of_the_lock():
     text = containerfile.write(LOCK, "registry.example.com/base:1")
     assert text.startswith(containerfile.FIRST_LINE)
     assert "\nFROM registry.example.com/base:1\n" in text
@@ -24,11 +24,11 @@ def test_a_containerfile_has_the_key_and_the_locked_lines_as_they_are():
     assert here_documents == {"LOCK": "\n".join(LOCK.lines) + "\n", "SCRIPT": containerfile.SCRIPT}
     (command,) = re.findall(r"^RUN (.+)$", text, re.MULTILINE)
     assert f"{containerfile.BAKED} {LOCK.key} /opt/uv-argo/lock.txt" in command
-    # What a user wrote is in the quoted here-document alone.
+    # Text of users is only in the quoted here-document.
     assert text.count("touch x") == 1
 
 
-def test_the_script_runs_on_every_python_of_cells():
+def test_script_supports_python_3_8():
     ast.parse(containerfile.SCRIPT, feature_version=(3, 8))
 
 
@@ -40,6 +40,6 @@ def test_the_script_runs_on_every_python_of_cells():
         (LOCK, "", "invalid image name"),
     ],
 )
-def test_what_cannot_be_baked_is_refused(lock, image, message):
+def test_invalid_arguments_are_rejected(lock, image, message):
     with pytest.raises(SpecError, match=message):
         containerfile.write(lock, image)

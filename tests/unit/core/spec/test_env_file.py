@@ -1,4 +1,4 @@
-"""core/spec/env_file.py: the variables of a file, and errors that show no value."""
+"""core/spec/env_file.py: the variables of a file, and errors without values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ A=again
 """
 
 
-def test_a_file_is_read_as_other_tools_read_it():
+def test_env_file_syntax():
     assert env_file.parse("\ufeff" + FILE.replace("\n", "\r\n"), source=".env") == (
         ("A", "again"),
         ("B", "two words"),
@@ -35,7 +35,7 @@ def test_a_file_is_read_as_other_tools_read_it():
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only this", "A=1\n\n   # end"])
-def test_a_file_may_be_nearly_empty(text):
+def test_env_file_can_be_empty(text):
     assert len(env_file.parse(text, source=".env")) == text.count("A=")
 
 
@@ -50,7 +50,7 @@ def test_a_file_may_be_nearly_empty(text):
         ("A=hidden\0", ".env, line 1: the value of A has a null character"),
     ],
 )
-def test_an_error_names_the_line_and_shows_no_value(text, message):
+def test_errors_show_the_line_without_its_value(text, message):
     with pytest.raises(SpecError) as caught:
         env_file.parse(text, source=".env")
     assert str(caught.value) == message

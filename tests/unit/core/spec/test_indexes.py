@@ -1,4 +1,4 @@
-"""core/spec/indexes.py: what uv reads, and what nobody else may."""
+"""core/spec/indexes.py: environment variables for uv, with credentials separate."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.errors import SpecError
 
-CORP = "https://me:se%2Fcret@index.example.com/corp/simple"
+CORP_URL = "https://me:se%2Fcret@index.example.com/corp/simple"
 
 
-def test_the_default_alone_needs_no_name():
+def test_default_index_needs_no_name():
     settings = Settings(index_url="https://index.example.com/simple")
     assert indexes.environment(settings) == {"UV_DEFAULT_INDEX": "https://index.example.com/simple"}
     assert indexes.credentials(settings) == {}
     assert indexes.environment(Settings()) == {}
 
 
-def test_credentials_are_apart_from_addresses():
-    settings = Settings(index_url=CORP, indexes=(("my-corp", CORP), ("open", "https://open.example.com/simple")))
+def test_credentials_are_separate_from_urls():
+    settings = Settings(
+        index_url=CORP_URL, indexes=(("my-corp", CORP_URL), ("open", "https://open.example.com/simple"))
+    )
     assert indexes.environment(settings) == {
         "UV_DEFAULT_INDEX": "default=https://index.example.com/corp/simple",
         "UV_INDEX": "my-corp=https://index.example.com/corp/simple open=https://open.example.com/simple",
@@ -33,7 +35,7 @@ def test_credentials_are_apart_from_addresses():
         "UV_INDEX_DEFAULT_USERNAME": "me",
         "UV_INDEX_DEFAULT_PASSWORD": "se/cret",
     }
-    secret = Settings(index_url="https://a.example.com/", indexes=(("corp", CORP),), index_secrets=(("corp", "s"),))
+    secret = Settings(index_url="https://a.example.com/", indexes=(("corp", CORP_URL),), index_secrets=(("corp", "s"),))
     assert indexes.environment(secret)["UV_DEFAULT_INDEX"] == "default=https://a.example.com/"
     named = replace(secret, index_secrets=(("corp", "s"), ("main", "t")))
     assert indexes.environment(named)["UV_DEFAULT_INDEX"] == "main=https://a.example.com/"
@@ -42,13 +44,13 @@ def test_credentials_are_apart_from_addresses():
 
 
 @each("name", ["", "-x", "a b", "default", "ä"])
-def test_a_name_that_is_none(name):
+def test_invalid_names_are_rejected(name):
     with pytest.raises(SpecError, match="invalid index name"):
-        indexes.by_name(Settings(indexes=((name, CORP),)))
+        indexes.by_name(Settings(indexes=((name, CORP_URL),)))
 
 
 @pytest.mark.parametrize("url", ["index.example.com", "ftp://me:secret@index.example.com", "https://a b"])
-def test_an_address_that_is_none(url):
+def test_invalid_urls_are_rejected(url):
     with pytest.raises(SpecError, match="index corp is not an index URL") as caught:
         indexes.by_name(Settings(indexes=(("corp", url),)))
     assert "secret" not in f"{caught.value} {caught.value.hint}"

@@ -1,4 +1,4 @@
-"""core/spec/json_request.py: the founding request as JSON, read whole or refused by name."""
+"""core/spec/json_request.py: requests as JSON are read completely or rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HASH = "--hash=sha256:" + "0" * 64
 
 
 @each(
-    ("fields", "needs"),
+    ("fields", "requirements"),
     [
         ({}, ()),
         ({"dependencies": None, "requirementsFile": None}, ()),
@@ -27,13 +27,13 @@ HASH = "--hash=sha256:" + "0" * 64
         ({"dependencies": "numpy scipy", "requirementsFile": "pandas\nnumpy\n"}, ("numpy", "scipy", "pandas")),
     ],
 )
-def test_both_fields_make_one_list(fields, needs):
-    read = json_request.read(json.dumps({"pythonCode": "print('{{x}}')\n"} | fields), source="r.json")
-    assert (read.code, read.requirements.lines) == ("print('{{x}}')\n", needs)
+def test_dependencies_and_requirements_file_are_merged(fields, requirements):
+    request = json_request.read(json.dumps({"pythonCode": "print('{{x}}')\n"} | fields), source="r.json")
+    assert (request.code, request.requirements.lines) == ("print('{{x}}')\n", requirements)
 
 
 @each(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{", "r.json is not JSON: "),
         ("[" * 100_000, "r.json is not a valid request"),
@@ -52,8 +52,8 @@ def test_both_fields_make_one_list(fields, needs):
         ('{"pythonCode": "1", "requirementsFile": "-e ."}', "requirementsFile of r.json"),
     ],
 )
-def test_what_is_no_request_is_refused(text, words):
+def test_invalid_requests_are_rejected(text, message):
     with pytest.raises(SpecError) as caught:
         json_request.read(text, source="r.json")
-    assert words in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint

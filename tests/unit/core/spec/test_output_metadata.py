@@ -1,4 +1,4 @@
-"""core/spec/output_metadata.py: what an output's metadata keeps of a run, there and back."""
+"""core/spec/output_metadata.py: the metadata of a run in its output, written and read."""
 
 from __future__ import annotations
 
@@ -28,71 +28,71 @@ LOCK = Lock(
 RUN = RunState(run="r1")
 
 
-def packed(text):
+def pack(text):
     return base64.b64encode(zlib.compress(text.encode())).decode()
 
 
-def test_there_and_back():
-    about = output_metadata.metadata(RUN, "c" * 64, LOCK, image="python@sha256:ab")
-    known = output_metadata.extract(json.loads(json.dumps(about)))
-    assert known["image"] == "python@sha256:ab"
-    assert "seconds" not in known
-    found = output_metadata.read(known)
-    assert (found.run, found.cell, found.lock.key) == ("r1", "c" * 64, LOCK.key)
-    assert found.lock.lines == LOCK.lines
-    assert found.lock.target == LOCK.target
-    assert found.lock.uv == "0.13.9"
+def test_metadata_survives_a_round_trip():
+    metadata = output_metadata.metadata(RUN, "c" * 64, LOCK, image="python@sha256:ab")
+    extracted = output_metadata.extract(json.loads(json.dumps(metadata)))
+    assert extracted["image"] == "python@sha256:ab"
+    assert "seconds" not in extracted
+    recorded = output_metadata.read(extracted)
+    assert (recorded.run, recorded.cell, recorded.lock.key) == ("r1", "c" * 64, LOCK.key)
+    assert recorded.lock.lines == LOCK.lines
+    assert recorded.lock.target == LOCK.target
+    assert recorded.lock.uv == "0.13.9"
 
 
-def test_an_image_with_packages_of_its_own_is_part_of_it():
+def test_metadata_includes_the_base_image():
     based = replace(LOCK, base_digest="d" * 64)
-    found = output_metadata.read(output_metadata.extract(output_metadata.metadata(RUN, "c", based)))
-    assert (found.lock.base_digest, found.lock.key) == (based.base_digest, based.key)
+    recorded = output_metadata.read(output_metadata.extract(output_metadata.metadata(RUN, "c", based)))
+    assert (recorded.lock.base_digest, recorded.lock.key) == (based.base_digest, based.key)
 
 
-def test_an_ended_run_says_how_long_each_stage_took():
+def test_metadata_of_an_ended_run_has_durations():
     ended = replace(RUN, phase="ended", phases=(("queued", 1.0), ("running", 2.0), ("ended", 4.5)), ended_at=4.5)
     assert output_metadata.metadata(ended, "c", LOCK)["uv_argo"]["seconds"] == {"queued": 1.0, "running": 2.5}
 
 
-def test_it_stays_small():
+def test_metadata_is_small():
     many = replace(
         LOCK, packages=tuple(replace(LOCK.packages[0], name=f"p{n:03}", sha256=f"{n:064x}") for n in range(184))
     )
     assert len(json.dumps(output_metadata.metadata(RUN, "c" * 64, many))) < 184 * 75
 
 
-def test_what_was_chosen_over_there_has_no_lock():
-    known = output_metadata.extract(output_metadata.metadata(RUN, "c", Unresolved(lines=("numpy",), reason="No.")))
-    assert known == {"schema": 1, "run": "r1", "cell": "c", "lock": ""}
-    assert output_metadata.read(known).lock is None
+def test_run_resolved_in_the_pod_has_no_lock():
+    extracted = output_metadata.extract(output_metadata.metadata(RUN, "c", Unresolved(lines=("numpy",), reason="No.")))
+    assert extracted == {"schema": 1, "run": "r1", "cell": "c", "lock": ""}
+    assert output_metadata.read(extracted).lock is None
 
 
-@each("about", [None, [], {}, {"uv_argo": 3}, {"other": {}}])
-def test_metadata_of_others(about):
-    assert output_metadata.extract(about) is None
+@each("metadata", [None, [], {}, {"uv_argo": 3}, {"other": {}}])
+def test_other_metadata_is_ignored(metadata):
+    assert output_metadata.extract(metadata) is None
 
 
-def test_what_is_ours_and_no_run():
+def test_incomplete_metadata_is_ignored():
     assert output_metadata.read({"schema": 1}) is None
     with pytest.raises(SpecError, match="newer uv-argo-magic"):
         output_metadata.read({"schema": 2, "run": "r"})
 
 
-CHANGED = [
+INVALID_PACKAGES = [
     "",
     "!",
     "abc",
     base64.b64encode(b"abc").decode(),
     base64.b64encode(zlib.compress(b"a\xff")).decode(),
-    packed("alpha==1"),
-    packed("-r x"),
-    packed("\n".join(LOCK.lines) + "x"),
+    pack("alpha==1"),
+    pack("-r x"),
+    pack("\n".join(LOCK.lines) + "x"),
 ]
 
 
-@each("packages", CHANGED)
-def test_what_somebody_changed_is_refused(packages):
-    known = output_metadata.extract(output_metadata.metadata(RUN, "c", LOCK)) | {"packages": packages}
+@each("packages", INVALID_PACKAGES)
+def test_modified_packages_are_rejected(packages):
+    extracted = output_metadata.extract(output_metadata.metadata(RUN, "c", LOCK)) | {"packages": packages}
     with pytest.raises(SpecError, match="they were changed"):
-        output_metadata.read(known)
+        output_metadata.read(extracted)

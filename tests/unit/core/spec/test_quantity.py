@@ -1,4 +1,4 @@
-"""core/spec/quantity.py: quantities in the notation of Kubernetes."""
+"""core/spec/quantity.py: Kubernetes quantities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uv_argo_magic.errors import SpecError
 
 
 @each(
-    ("kind", "written", "parsed", "limit"),
+    ("kind", "text", "parsed", "limit"),
     [
         ("cpu", "2", "2", 2),
         ("cpu", "0.5", "0.5", 0.5),
@@ -29,17 +29,17 @@ from uv_argo_magic.errors import SpecError
         ("disk", "20000000", "20000000", 20_000_000),
     ],
 )
-def test_a_quantity_is_normalised(kind, written, parsed, limit):
-    assert quantity.parse(kind, written) == parsed
+def test_quantities_are_normalized(kind, text, parsed, limit):
+    assert quantity.parse(kind, text) == parsed
     assert quantity.limit(parsed) == limit
 
 
-def test_nothing_is_no_limit():
+def test_empty_quantity_has_no_limit():
     assert quantity.limit("") == 0
 
 
 @each(
-    ("kind", "written"),
+    ("kind", "text"),
     [
         ("memory", "8"),
         ("memory", "lots"),
@@ -50,7 +50,7 @@ def test_nothing_is_no_limit():
         ("disk", "1Gii"),
     ],
 )
-def test_what_is_not_a_quantity_is_refused(kind, written):
+def test_invalid_quantities_are_rejected(kind, text):
     with pytest.raises(SpecError, match=f"{kind} needs a quantity") as caught:
-        quantity.parse(kind, written)
+        quantity.parse(kind, text)
     assert caught.value.hint.startswith("Example: ")

@@ -1,4 +1,4 @@
-"""core/spec/run_spec.py: what makes two runs the same."""
+"""core/spec/run_spec.py: digests of specs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 
-def test_digests_tell_specs_apart() -> None:
+def test_digests_differ_between_specs() -> None:
     spec = RunSpec(cell="a", requirements=Requirements())
     assert spec.digest == RunSpec(cell="a").digest
     others = [replace(spec, cell="b"), replace(spec, python="3.12"), replace(spec, settings=Settings(offline=True))]

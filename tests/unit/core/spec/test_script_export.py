@@ -12,7 +12,7 @@ from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.core.spec.script_export import pins, standalone
 
 
-def made(cell, *, lines=("numpy==2.0",), pinned=True, **settings):
+def export(cell, *, lines=("numpy==2.0",), pinned=True, **settings):
     return standalone(
         cell, lines=lines, minor="3.12", settings=Settings(**settings), comment="Exported: the run r1.", pinned=pinned
     )
@@ -23,9 +23,9 @@ def table(text):
     return tomllib.loads("".join(line[2:] for line in block.splitlines(keepends=True)))
 
 
-def test_the_cell_stands_below_its_block_as_it_is():
+def test_script_ends_with_the_unchanged_cell():
     cell = 'from __future__ import annotations\nprint(\'{{x}}\', """\n# /// not\n""")'
-    text = made(cell).text
+    text = export(cell).text
     assert text.endswith(f"# ///\n# Exported: the run r1.\n\n{cell}\n")
     assert table(text) == {
         "requires-python": "==3.12.*",
@@ -36,30 +36,30 @@ def test_the_cell_stands_below_its_block_as_it_is():
     compile(text, "x", "exec")
 
 
-def test_a_block_of_the_cells_own_gives_way():
+def test_existing_script_block_is_replaced():
     cell = '# first\n# /// script\n# dependencies = ["numpy"]\n# ///\nprint(1)\n'
     assert without_block(cell) == "# first\nprint(1)\n"
-    text = made(cell).text
+    text = export(cell).text
     assert text.count("# /// script") == 1
     assert text.endswith("\n\n# first\nprint(1)\n")
     assert without_block("print(1)\r\n") == "print(1)\r\n"
 
 
-def test_what_is_not_pinned_is_chosen_by_the_same_rules():
+def test_unpinned_script_has_the_resolution_settings():
     rules = {"exclude_newer": "30 days", "prerelease": "allow", "constraints": ("six<2",), "only_binary": False}
-    assert "tool" not in table(made("pass", **rules).text)
-    assert table(made("pass", pinned=False, **rules).text)["tool"] == {
+    assert "tool" not in table(export("pass", **rules).text)
+    assert table(export("pass", pinned=False, **rules).text)["tool"] == {
         "uv": {"exclude-newer": "30 days", "prerelease": "allow", "constraint-dependencies": ["six<2"]}
     }
 
 
-def test_an_index_comes_without_its_password():
-    script = made("pass", index_url="https://me:secret@index.example.com/simple")
+def test_index_has_no_password():
+    script = export("pass", index_url="https://me:secret@index.example.com/simple")
     assert table(script.text)["tool"]["uv"]["index"] == [{"url": "https://index.example.com/simple", "default": True}]
     assert "secret" not in script.text
     assert script.notes == ("Index credentials are not included: set them in uv's environment or in a .netrc file.",)
-    assert made("pass", index_url="https://index.example.com/simple").notes == ()
-    both = made("pass", index_url="https://a.example.com", indexes=(("own", "https://me:secret@b.example.com"),))
+    assert export("pass", index_url="https://index.example.com/simple").notes == ()
+    both = export("pass", index_url="https://a.example.com", indexes=(("own", "https://me:secret@b.example.com"),))
     assert table(both.text)["tool"]["uv"]["index"] == [
         {"url": "https://b.example.com", "name": "own"},
         {"url": "https://a.example.com", "default": True},
@@ -67,7 +67,7 @@ def test_an_index_comes_without_its_password():
     assert "secret" not in both.text
 
 
-def test_a_lock_is_pinned_package_by_package():
+def test_pins_list_all_packages_of_a_lock():
     packages = (
         Package(name="numpy", version="2.0", sha256="aa"),
         Package(name="own", version="", sha256="bb", url="https://example.com/own-1-py3-none-any.whl"),
@@ -82,7 +82,7 @@ def test_a_lock_is_pinned_package_by_package():
 
 
 @each(
-    ("cell", "words"),
+    ("cell", "message"),
     [
         ("x = 1\nx", "does not display its last expression"),
         ("x.describe()", "does not display its last expression"),
@@ -97,12 +97,12 @@ def test_a_lock_is_pinned_package_by_package():
         ("", ""),
     ],
 )
-def test_what_a_plain_script_is_not_is_said(cell, words):
-    notes = made(cell).notes
-    assert (words in " ".join(notes)) if words else notes == ()
+def test_differences_to_a_cell_are_noted(cell, message):
+    notes = export(cell).notes
+    assert (message in " ".join(notes)) if message else notes == ()
 
 
-def test_variables_are_named_and_their_values_are_not():
-    script = made("x = 1", variables=(("TOKEN", "secret"), ("B", "2")))
+def test_variables_are_noted_without_values():
+    script = export("x = 1", variables=(("TOKEN", "secret"), ("B", "2")))
     assert script.notes == ("Set these environment variables of the cell: TOKEN, B.",)
     assert "secret" not in script.text

@@ -1,4 +1,4 @@
-"""core/spec/settings_parser.py: the keys of --set, by their type."""
+"""core/spec/settings_parser.py: the values of --set, by type."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ from uv_argo_magic.errors import SpecError
         ("pod_gc", "never", "never"),
     ],
 )
-def test_setting(key, value, expected):
-    found = settings_parser.parse_setting(key, value)
-    assert found == expected
-    assert type(found) is type(expected)
+def test_values_are_parsed_by_type(key, value, expected):
+    parsed = settings_parser.parse_setting(key, value)
+    assert parsed == expected
+    assert type(parsed) is type(expected)
 
 
 @each(
@@ -91,14 +91,14 @@ def test_setting(key, value, expected):
         ("env", "share", "invalid value for env: share; did you mean shared?"),
     ],
 )
-def test_a_wrong_value_says_what_is_right(key, value, message):
+def test_invalid_values_are_rejected(key, value, message):
     with pytest.raises(SpecError) as caught:
         settings_parser.parse_setting(key, value)
     assert str(caught.value) == message
     assert caught.value.hint
 
 
-def test_sets_grow_lists_and_replace_the_rest():
+def test_repeated_assignments_extend_lists_and_replace_others():
     assert dict(
         settings_parser.parse_assignments(
             ["variables=A=1", "panel=html", "variables=B=2", "panel=text", "constraints=a", "offline=yes"]
@@ -113,7 +113,7 @@ def test_sets_grow_lists_and_replace_the_rest():
         settings_parser.parse_assignments(["panel"])
 
 
-def test_every_field_has_a_reader_help_and_a_way_back():
+def test_every_field_has_help_and_can_be_formatted():
     for field in settings_parser.FIELDS.values():
         assert field.metadata["help"]
         assert settings_parser.parse_setting(field.name, settings_parser.format_value(field.default)) == field.default
@@ -122,24 +122,24 @@ def test_every_field_has_a_reader_help_and_a_way_back():
     assert settings_parser.format_value(0.5) == "0.5"
 
 
-def test_values_worth_proposing():
+def test_suggested_values():
     assert "static" in settings_parser.suggested_values("panel")
     assert settings_parser.suggested_values("offline") == ("true", "false")
     assert settings_parser.suggested_values("nope") == settings_parser.suggested_values("variables") == ()
 
 
 @each("key", [key for key, kind in settings_parser.TYPES.items() if kind in (int, float, bool)])
-def test_a_default_as_the_help_shows_it_is_a_valid_value(key):
+def test_default_text_is_a_valid_value(key):
     assert settings_parser.parse_setting(key, settings_parser.default_text(key)) == settings_parser.FIELDS[key].default
 
 
 @each("key", settings_parser.FIELDS)
-def test_an_example_is_a_valid_value(key):
+def test_examples_are_valid_values(key):
     value = settings_parser.example(key)
     assert key in settings_parser.CHOICES or settings_parser.parse_setting(key, value)
 
 
-def test_words_for_times_and_sizes():
+def test_times_and_sizes_with_units():
     assert settings_parser.parse_setting("run_timeout", "1 hour 30 minutes") == 5400
     assert settings_parser.parse_setting("run_timeout", "None") == 0
     assert settings_parser.parse_setting("log_budget", "none") == 0

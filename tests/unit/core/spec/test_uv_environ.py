@@ -1,11 +1,11 @@
-"""core/spec/uv_environ.py: what a uv process gets of the variables of this one."""
+"""core/spec/uv_environ.py: the environment variables of a uv process."""
 
 from __future__ import annotations
 
 from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 
 
-def test_what_uv_sees_of_its_surroundings() -> None:
+def test_uv_process_has_only_relevant_variables() -> None:
     kept = {
         "PATH": "/bin", "SSL_CERT_FILE": "c", "HTTPS_PROXY": "p", "UV_INDEX_URL": "u", "UV_INDEX_MINE_PASSWORD": "s",
         "UV_CACHE_DIR": "d", "UV_INDEX_MINE_USERNAME": "n",
@@ -18,7 +18,7 @@ def test_what_uv_sees_of_its_surroundings() -> None:
         "VIRTUAL_ENV": "v",
         "FORCE_COLOR": "1",
     }
-    seen = uv_process_environ(kept | dropped)
-    assert {name: seen[name] for name in kept} == kept
-    assert not set(dropped) & set(seen)
-    assert seen["UV_NO_CONFIG"] == "1"
+    environ = uv_process_environ(kept | dropped)
+    assert {name: environ[name] for name in kept} == kept
+    assert not set(dropped) & set(environ)
+    assert environ["UV_NO_CONFIG"] == "1"

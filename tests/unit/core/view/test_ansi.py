@@ -1,4 +1,4 @@
-"""Terminal text to HTML: safe, coloured, redraws collapsed."""
+"""core/view/ansi.py: terminal text as HTML, with colours and without redraws."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ESCAPES = st.lists(
 ).map("".join)
 
 
-class Collect(HTMLParser):
-    """The tags and the text that a browser would see."""
+class ParsedHtml(HTMLParser):
+    """The tags and text that a browser reads."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -40,32 +40,32 @@ class Collect(HTMLParser):
 
 
 @given(TRICKY | ESCAPES)
-def test_only_our_spans_are_markup_and_the_text_is_what_a_terminal_leaves(text):
-    seen = Collect(ansi.to_html(text))
-    assert all(tag == "span" and set(attrs) <= {"class", "style"} for tag, attrs in seen.tags)
-    assert seen.text == ansi.strip(text)
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", seen.text)
+def test_html_has_only_our_spans_and_the_visible_text(text):
+    parsed = ParsedHtml(ansi.to_html(text))
+    assert all(tag == "span" and set(attrs) <= {"class", "style"} for tag, attrs in parsed.tags)
+    assert parsed.text == ansi.strip(text)
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", parsed.text)
 
 
 @given(st.text(st.characters(blacklist_categories=["Cc", "Cs"]) | st.sampled_from("\n\t")))
-def test_text_without_controls_is_only_escaped(text):
+def test_text_without_control_characters_is_escaped(text):
     assert ansi.to_html(text) == html.escape(text)
     assert ansi.strip(text) == text
 
 
 @given(TRICKY | ESCAPES)
-def test_stripping_twice_changes_nothing_more(text):
+def test_strip_is_idempotent(text):
     once = ansi.strip(text)
     assert ansi.strip(once) == once
 
 
 @given(TRICKY)
-def test_clean_text_can_be_sent(text):
+def test_clean_text_can_be_encoded(text):
     assert len(ansi.clean(text).encode()) >= len(text)
 
 
 @each(
-    ("text", "left"),
+    ("text", "expected"),
     [
         ("10%\r 50%\r100%", "100%"),
         ("long line\rab", "abng line"),
@@ -86,8 +86,8 @@ def test_clean_text_can_be_sent(text):
         ("\x1b[", ""),
     ],
 )
-def test_what_stands_on_the_line_at_the_end(text, left):
-    assert ansi.strip(text) == left
+def test_strip_returns_the_final_line(text, expected):
+    assert ansi.strip(text) == expected
 
 
 @each(
@@ -120,21 +120,21 @@ def test_what_stands_on_the_line_at_the_end(text, left):
         ("77", ""),
     ],
 )
-def test_styles(codes, style):
-    (tag,) = Collect(ansi.to_html(f"\x1b[{codes}mx")).tags or [("", {})]
+def test_escape_codes_become_styles(codes, style):
+    (tag,) = ParsedHtml(ansi.to_html(f"\x1b[{codes}mx")).tags or [("", {})]
     assert tag[1].get("style", "") == style if tag else not style
 
 
-def test_a_colour_stays_on_until_it_is_taken_back_and_equal_neighbours_share_a_span():
+def test_adjacent_text_of_one_style_shares_a_span():
     assert ansi.to_html("\x1b[1mab\nc\x1b[0md") == (
         '<span style="font-weight:bold">ab</span>\n<span style="font-weight:bold">c</span>d'
     )
 
 
-def test_named_colours_carry_a_class_for_style_sheets():
+def test_named_colours_have_a_class():
     assert 'class="uv-a1"' in ansi.to_html("\x1b[31mred")
 
 
-def test_a_long_redrawn_line_is_quick():
+def test_line_with_many_redraws_is_processed_quickly():
     text = "\r".join(f"\x1b[32m{n:>80}\x1b[0m" for n in range(5000))
     assert ansi.strip(text).strip() == "4999"

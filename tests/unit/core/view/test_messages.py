@@ -1,4 +1,4 @@
-"""Every state in words."""
+"""core/view/messages.py: titles, sentences and hints for every state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def error(name, message=""):
 
 
 LOST = play([SUBMITTED, write(HELLO), ev.NodePhase(phase="Failed", message="OOMKilled."), ev.LogEnded(t=1009.0)])
-GONE = ev.NodePhase(phase="Error", message="the pod was deleted; run the cell again")
+POD_DELETED = ev.NodePhase(phase="Error", message="the pod was deleted; run the cell again")
 STOP = ev.StopRequested(by="the Stop button", t=1005.0)
 UV = "error: No solution found\n  cause: Because nosuch was not found in the package registry and you require nosuch\n"
 NOT_INSTALLED = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"}), ("uv", {"text": UV}),
@@ -39,12 +39,12 @@ NOT_INSTALLED = play([SUBMITTED, write(HELLO, ("phase", {"phase": "installing"})
 EXITED = write(HELLO, ("exit", {"reason": "exit", "code": 1}))
 
 
-def tried(most, *pieces):
-    return play([SUBMITTED, ev.Attempts(limit=most, t=1000.0), *pieces])
+def attempts(limit, *pieces):
+    return play([SUBMITTED, ev.Attempts(limit=limit, t=1000.0), *pieces])
 
 
-LATE_INSTALL = ended("install", 137, "install_timeout")
-STOPPED_OVER_THERE = ended("stopped", 143, "before the cell started")
+INSTALL_TIMEOUT = ended("install", 137, "install_timeout")
+STOPPED_IN_THE_POD = ended("stopped", 143, "before the cell started")
 
 TABLE = [
     (RunState(), "Pending", "", "Submitting the run."),
@@ -59,11 +59,11 @@ TABLE = [
     (play(write(HELLO, ("phase", {"phase": "resolving"}))), "Running", "", "Resolving packages."),
     (play(write(HELLO, ("phase", {"phase": "installing"}))), "Running", "", "Installing packages."),
     (play(write(HELLO, ("phase", {"phase": "running"}))), "Running", "", "The cell is running."),
-    (tried(3, write(HELLO)), "Running", "", "Python 3.12.1 has started."),
-    (tried(3, EXITED), "Running", "",
+    (attempts(3, write(HELLO)), "Running", "", "Python 3.12.1 has started."),
+    (attempts(3, EXITED), "Running", "",
      "The cell's process exited immediately with status 1, as with os._exit(1); attempt 2 of 3 is next."),
-    (tried(3, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2 of 3)."),
-    (tried(0, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2)."),
+    (attempts(3, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2 of 3)."),
+    (attempts(0, EXITED, write(HELLO, boot="c")), "Running", "", "Python 3.12.1 has started (attempt 2)."),
     (play([SUBMITTED, STOP]), "Pending", "", "The run is being stopped by the Stop button."),
     (ended("ok"), "Succeeded", "", "The cell completed."),
     (ended("error", 1, "", error("ValueError", "no\nsuch")), "Failed", "ValueError",
@@ -82,7 +82,7 @@ TABLE = [
     (ended("deadline", 0, "run_timeout"), "Failed", "run_timeout",
      "The cell exceeded its time limit (run_timeout) and was terminated."),
     (ended("deadline"), "Failed", "run_timeout", "The cell exceeded its time limit (run_timeout) and was terminated."),
-    (LATE_INSTALL, "InstallFailed", "InstallFailed",
+    (INSTALL_TIMEOUT, "InstallFailed", "InstallFailed",
      "The install exceeded install_timeout and was terminated."),
     (ended("install", 137, "install_timeout 61 60"), "InstallFailed", "InstallFailed",
      "The install was terminated after 1 min 1 s: install_timeout is 1 minute."),
@@ -94,15 +94,15 @@ TABLE = [
     (ended("guest", 70, "Traceback:\n  File x\nOSError: no room\n"), "Error", "Error",
      "Internal error in the runner: OSError: no room"),
     (ended("guest", 70), "Error", "Error", "Internal error in the runner (no details reported)."),
-    (STOPPED_OVER_THERE, "Stopped", "Stopped", "The run was stopped before the cell started."),
+    (STOPPED_IN_THE_POD, "Stopped", "Stopped", "The run was stopped before the cell started."),
     (play([SUBMITTED, STOP, ev.LogEnded(t=1009.0)]), "Stopped", "Stopped", "The run was stopped by the Stop button."),
     (play([SUBMITTED, ev.StopRequested(by="", t=1.0), ev.LogEnded(t=1009.0)]), "Stopped", "Stopped",
      "The run was stopped."),
-    (play([SUBMITTED, write(HELLO, ("exit", {"reason": "stopped"})), GONE]), "Stopped", "Stopped",
+    (play([SUBMITTED, write(HELLO, ("exit", {"reason": "stopped"})), POD_DELETED]), "Stopped", "Stopped",
      "The run was stopped: Error: the pod was deleted; run the cell again."),
     (play([SUBMITTED, ev.LogEnded(t=1009.0)]), "Lost", "Lost", "The log ended unexpectedly."),
     (LOST, "Lost", "Lost", "The log ended unexpectedly: Failed: OOMKilled."),
-    (play([SUBMITTED, GONE, ev.LogEnded(t=1009.0)]), "NotStarted", "NotStarted", "The pod was deleted."),
+    (play([SUBMITTED, POD_DELETED, ev.LogEnded(t=1009.0)]), "NotStarted", "NotStarted", "The pod was deleted."),
     (play([ev.NodePhase(phase=ev.NOT_STARTED, message="namespace x not found"), ev.LogEnded(t=1.0)]),
      "NotStarted", "NotStarted", "Namespace x not found."),
     (play([SUBMITTED, ev.NodePhase(phase="Failed"), ev.LogEnded(t=1009.0)]), "NotStarted", "NotStarted",
@@ -111,23 +111,23 @@ TABLE = [
 
 
 @each(("state", "title", "ename", "sentence"), TABLE)
-def test_title_ename_and_sentence(state, title, ename, sentence):
+def test_every_state_has_title_ename_and_sentence(state, title, ename, sentence):
     assert (messages.title(state), messages.ename(state), messages.sentence(state)) == (title, ename, sentence)
 
 
 @each("state", [state for state, *_ in TABLE])
-def test_every_sentence_is_one_line_and_every_bad_end_has_a_next_step(state):
+def test_sentences_are_one_line_and_failures_have_a_hint(state):
     assert "\n" not in messages.sentence(state) + messages.hint(state)
-    bad = state.ended and state.outcome != "Succeeded"
+    is_failure = state.ended and state.outcome != "Succeeded"
     has_error = state.exited is not None and state.exited.reason == "error"
     unknown_signal = state.exited is not None and state.exited.code == -40
     assert bool(messages.hint(state)) == (
-        (bad and not has_error and not unknown_signal) or state.stop_requested is not None
+        (is_failure and not has_error and not unknown_signal) or state.stop_requested is not None
     )
 
 
-def test_hints_name_what_to_set_and_what_usually_causes_it():
-    assert "--set install_timeout=TIME" in messages.hint(LATE_INSTALL)
+def test_hints_name_settings_and_common_causes():
+    assert "--set install_timeout=TIME" in messages.hint(INSTALL_TIMEOUT)
     assert messages.hint(NOT_INSTALLED) == classify(1, UV).hint
     assert "accessed invalid memory" in messages.hint(ended("signal", -11))
     assert "Most often, memory ran out" in messages.hint(ended("signal", -9))
@@ -135,29 +135,29 @@ def test_hints_name_what_to_set_and_what_usually_causes_it():
     assert "os._exit" in messages.hint(ended("exit", 3))
 
 
-def test_every_name_to_import_has_a_package_that_can_be_asked_for():
+def test_import_names_have_valid_packages():
     for package in (*PACKAGE_OF.values(), *ALSO_IMPORTED.values()):
         assert parse(package).items[0].name == package
     assert not set(PACKAGE_OF) & set(ALSO_IMPORTED)
 
 
 @each("text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999])
-def test_an_error_that_cannot_be_read_is_none(text):
+def test_invalid_error_is_none(text):
     assert messages.problem(RunState(error=text)) is None
 
 
-def test_a_message_that_is_no_text_is_empty():
+def test_message_of_another_type_is_empty():
     assert messages.problem(RunState(error='{"ename": "E", "evalue": 3}')) == messages.Problem("E", "")
 
 
-def test_user_text_is_one_short_line():
+def test_one_line_shortens_text():
     line = humanize.one_line("a\n\tb " * 1000)
     assert line.startswith("a b a b")
     assert len(line) == humanize.LONGEST
     assert humanize.one_line(" a\r\nb ") == "a b"
 
 
-def test_durations_follow_the_stages_and_never_run_backwards():
+def test_durations_are_never_negative():
     state = play([SUBMITTED, write(HELLO, ("phase", {"phase": "running"}), start=998.0)])
     assert durations(state, 1010.0) == (("queued", 0.0), ("starting", 1.0), ("running", 10.0))
     assert elapsed(state, 1010.0) == 11.0
@@ -166,13 +166,13 @@ def test_durations_follow_the_stages_and_never_run_backwards():
     assert durations(replace(state, ended_at=1000.5, phase="ended"), 0.0)[-1] == ("running", 0.5)
 
 
-def test_what_is_seen_elsewhere_brings_its_own_next_step():
-    lost = play([SUBMITTED, write(HELLO), GONE, ev.LogEnded(t=1009.0)])
+def test_hint_of_the_backend_is_used():
+    lost = play([SUBMITTED, write(HELLO), POD_DELETED, ev.LogEnded(t=1009.0)])
     assert (messages.sentence(lost), messages.hint(lost)) == ("The pod was deleted.", "Run the cell again.")
     assert "Run the cell again" in messages.hint(LOST)
 
 
-def test_pulling_an_image_is_a_phase_between_waiting_and_starting():
+def test_pulling_is_a_phase_between_waiting_and_starting():
     waiting = ev.NodePhase(phase="Pending", message="no node has room; request less", t=1001.0)
     pulling = ev.NodePhase(phase=ev.PULLING, message="pulling the image x:1", t=1002.0)
     state = play([SUBMITTED, waiting, pulling])
@@ -184,13 +184,13 @@ def test_pulling_an_image_is_a_phase_between_waiting_and_starting():
     failed = play([SUBMITTED, pulling, ev.NodePhase(phase="Pending", message="cannot pull x:1; use another")])
     assert messages.sentence(failed).startswith("Waiting to start")
     assert "cannot pull x:1" in messages.status_note(failed)
-    given_up = play([SUBMITTED, ev.NodePhase(phase=ev.NOT_STARTED, message="cannot pull x:1; use another")])
-    assert messages.status_note(given_up) == ""  # the error follows
-    begun = play([SUBMITTED, pulling, write(HELLO), pulling])
-    assert (begun.phase, messages.status_note(begun)) == ("starting", "")
+    not_started = play([SUBMITTED, ev.NodePhase(phase=ev.NOT_STARTED, message="cannot pull x:1; use another")])
+    assert messages.status_note(not_started) == ""  # the error follows
+    started = play([SUBMITTED, pulling, write(HELLO), pulling])
+    assert (started.phase, messages.status_note(started)) == ("starting", "")
 
 
-def test_the_age_of_a_lock():
+def test_lock_age():
     lock = Lock(packages=(), target=Target(python="3.12.1"), created_at=1000.0, uv="0.13.9")
     lines = [messages.lock_age(lock, 1000.0 + age) for age in (5, 60, 7200, 86400 * 3)]
     assert [line.split(" by ")[0] for line in lines] == [
@@ -200,14 +200,14 @@ def test_the_age_of_a_lock():
     assert messages.lock_age(replace(lock, uv=""), 1000.0) == "resolved just now; use --upgrade to resolve again"
 
 
-def test_what_to_know_before_the_install():
+def test_warnings_before_the_install():
     lock = Lock(packages=(), target=Target(python="3.12.1"), warnings=("Say this.",))
     assert messages.warnings(lock) == ("Say this.",)
     unresolved = Unresolved(lines=("numpy",), reason="The index could not be reached.")
     assert messages.warnings(unresolved)[0].startswith("The index could not be reached. Versions will be resolved")
 
 
-def test_a_lost_connection_is_told_beside_the_phase_it_goes_on_in():
+def test_lost_connection_is_shown_with_the_phase():
     node = ev.NodePhase(phase=ev.UNREACHABLE, message="no connection since 20:43:57; the run continues", t=1.0)
     state = RunState(phase="running", node=node)
     assert messages.sentence(state) == "The cell is running; no connection since 20:43:57; the run continues."
@@ -222,7 +222,7 @@ def of_session(*records):
     return play([IN_SESSION, write(HELLO, ("phase", {"phase": "running"}), *records)])
 
 
-def test_the_end_of_a_session_says_what_was_lost():
+def test_end_of_a_session_lists_lost_variables():
     lost, exited = ("lost", {"reason": "signal 9"}), ("exit", {"reason": "signal", "code": -9})
     hint = messages.hint(of_session(VARIABLES, lost, exited))
     assert hint.startswith("Most often, memory ran out.")
@@ -231,26 +231,26 @@ def test_the_end_of_a_session_says_what_was_lost():
     assert "Lost:" not in messages.hint(of_session(lost, exited))
 
 
-def test_a_cell_that_was_stopped_or_took_too_long_keeps_its_session():
+def test_stopped_cell_does_not_end_its_session():
     stopped = of_session(("exit", {"reason": "stopped"}))
     assert messages.hint(stopped) == "The session main keeps its variables."
-    late = of_session(("exit", {"reason": "deadline", "detail": "run_timeout"}))
-    assert messages.sentence(late) == "The cell exceeded its time limit (run_timeout) and was interrupted."
-    ended_with_it = of_session(("lost", {"reason": "r"}), ("exit", {"reason": "deadline", "detail": "run_timeout"}))
-    assert messages.sentence(ended_with_it) == "The cell exceeded its time limit (run_timeout) and was terminated."
+    timed_out = of_session(("exit", {"reason": "deadline", "detail": "run_timeout"}))
+    assert messages.sentence(timed_out) == "The cell exceeded its time limit (run_timeout) and was interrupted."
+    session_ended = of_session(("lost", {"reason": "r"}), ("exit", {"reason": "deadline", "detail": "run_timeout"}))
+    assert messages.sentence(session_ended) == "The cell exceeded its time limit (run_timeout) and was terminated."
 
 
-def test_many_variables_are_counted():
+def test_list_variables_counts_the_rest():
     items = tuple((f"v{n}", "int", 28, "") for n in range(20))
     assert messages.list_variables(items, 30).endswith("v7 (int) and 22 more")
 
 
-def test_a_requested_stop_is_the_phase():
+def test_requested_stop_changes_the_phase_title():
     state = play([SUBMITTED, write(HELLO), STOP])
     assert (messages.phase_title(state), messages.detail(state)) == ("Stopping", "")
 
 
-def test_the_title_of_a_phase_follows_the_run():
+def test_phase_title_follows_the_run():
     log = [
         ev.Preparing(t=1.0),
         ev.Submitted(name="n", location="", t=2.0),
@@ -263,23 +263,25 @@ def test_the_title_of_a_phase_follows_the_run():
             ("phase", {"phase": "running"}),
         ),
     ]
-    titles, downloads = zip(*((messages.phase_title(one), messages.download(one)) for one in states(log)), strict=True)
+    titles, downloads = zip(
+        *((messages.phase_title(state), messages.download(state)) for state in states(log)), strict=True
+    )
     assert titles == (
         "Resolving", "Pending", "Starting", "Installing", "Downloading", "Downloading", "Installing", "Running",
     )  # fmt: skip
     assert downloads == ("", "", "", "", "3 of 11 packages, 4.1 MB of 75.2 MB", "4 of 11 packages", "", "")
-    sentences = [messages.sentence(one) for one in states(log)]
+    sentences = [messages.sentence(state) for state in states(log)]
     assert sentences[0] == "Resolving packages."
     assert sentences[4] == "Downloading packages: 3 of 11 packages, 4.1 MB of 75.2 MB."
     assert messages.phase_title(play([*log, ev.StopRequested(by="me", t=9.0)])) == "Stopping"
     assert messages.phase_title(play([*log, ev.LogEnded(t=9.0)])) == "Lost"
-    again = [ev.Attempts(limit=2, t=1.0), *log, write(("exit", {"reason": "signal", "code": 9}), n=9)]
-    assert messages.phase_title(play(again)) == "Restarting"
-    nothing = ev.Progress(boot="b", n=1, t=1.0, done=0, of=1, size=5)
-    assert messages.download(RunState(phase="installing", progress=nothing)) == "0 of 1 package, 0 B of 5 B"
+    with_retry = [ev.Attempts(limit=2, t=1.0), *log, write(("exit", {"reason": "signal", "code": 9}), n=9)]
+    assert messages.phase_title(play(with_retry)) == "Restarting"
+    no_progress = ev.Progress(boot="b", n=1, t=1.0, done=0, of=1, size=5)
+    assert messages.download(RunState(phase="installing", progress=no_progress)) == "0 of 1 package, 0 B of 5 B"
 
 
-def test_the_end_of_a_session_has_its_time_and_what_to_do():
+def test_session_end_has_its_time_and_a_hint():
     assert messages.session_ends("main", "14:02", setting="keep") == (
         "Session main ends at 14:02 unless one of its cells runs. Run one to keep its variables."
     )

@@ -1,4 +1,4 @@
-"""core/view/missing_hints.py: the next step after a cell missed what the notebook has."""
+"""core/view/missing_hints.py: hints for packages, names and files that exist only in the notebook."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from uv_argo_magic.testing import play, write
 IMPORT = ("ImportError", "Exception", "BaseException")
 
 
-def raised(ename, mro=(), packages=(), message="", missing=(), cause=None, **attributes):
-    """The state of a cell that ended so, its error as the guest sends it."""
+def failed_state(ename, mro=(), packages=(), message="", missing=(), cause=None, **attributes):
+    """The state of a cell that raised this error."""
     return play(
         [
             write(
                 ("installed", {"packages": [list(pair) for pair in packages], "seconds": 1.0, "cached": True}),
-                ("error", {"error": record(ename, mro, message, missing, cause, **attributes)}),
+                ("error", {"error": error_record(ename, mro, message, missing, cause, **attributes)}),
                 ("exit", {"reason": "error", "code": 1}),
             )
         ]
     )
 
 
-def record(ename, mro=(), message="", missing=(), cause=None, **attributes):
+def error_record(ename, mro=(), message="", missing=(), cause=None, **attributes):
     return {
         **dict.fromkeys(("args", "syntax", "cause", "context", "members")),
         **dict.fromkeys(("evalue", "message"), ""),
@@ -41,29 +41,29 @@ def record(ename, mro=(), message="", missing=(), cause=None, **attributes):
 @each(
     ("state", "hint"),
     [
-        (raised("ModuleNotFoundError", IMPORT, name="idna"), "Add --deps idna."),
-        (raised("ModuleNotFoundError", IMPORT, name="cv2"), "Add --deps opencv-python-headless."),
-        (raised("ModuleNotFoundError", IMPORT, name="sklearn.svm"), "Add --deps scikit-learn."),
-        (raised("Mine", ["ModuleNotFoundError", *IMPORT], name="idna"), "Add --deps idna."),
-        (raised("ModuleNotFoundError", IMPORT, name="six.nope", packages=[("six", "1.0")]), ""),
-        (raised("ModuleNotFoundError", IMPORT, name="os.nope"), ""),
-        (raised("ModuleNotFoundError", IMPORT), ""),
-        (raised("FileNotFoundError", filename="data.csv"), "Send the data with --push"),
-        (raised("FileNotFoundError", filename="/data.csv"), ""),
-        (raised("FileNotFoundError", filename=3), ""),
-        (raised("ValueError", name="idna"), ""),
-        (raised("MemoryError"), "Raise --memory if it is set"),
-        (raised("_ArrayMemoryError", ["MemoryError"]), "Raise --memory if it is set"),
+        (failed_state("ModuleNotFoundError", IMPORT, name="idna"), "Add --deps idna."),
+        (failed_state("ModuleNotFoundError", IMPORT, name="cv2"), "Add --deps opencv-python-headless."),
+        (failed_state("ModuleNotFoundError", IMPORT, name="sklearn.svm"), "Add --deps scikit-learn."),
+        (failed_state("Mine", ["ModuleNotFoundError", *IMPORT], name="idna"), "Add --deps idna."),
+        (failed_state("ModuleNotFoundError", IMPORT, name="six.nope", packages=[("six", "1.0")]), ""),
+        (failed_state("ModuleNotFoundError", IMPORT, name="os.nope"), ""),
+        (failed_state("ModuleNotFoundError", IMPORT), ""),
+        (failed_state("FileNotFoundError", filename="data.csv"), "Send the data with --push"),
+        (failed_state("FileNotFoundError", filename="/data.csv"), ""),
+        (failed_state("FileNotFoundError", filename=3), ""),
+        (failed_state("ValueError", name="idna"), ""),
+        (failed_state("MemoryError"), "Raise --memory if it is set"),
+        (failed_state("_ArrayMemoryError", ["MemoryError"]), "Raise --memory if it is set"),
         (play([write(("error", {"error": {}}), ("exit", {"reason": "error"}))]), ""),
     ],
 )
-def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, hint):
+def test_hints_for_missing_modules_files_and_memory(state, hint):
     assert hint in messages.hint(state)
     assert bool(messages.hint(state)) == bool(hint)
 
 
 @each(
-    ("needs", "source", "advice"),
+    ("requirements", "source", "advice"),
     [
         (("numpy", "pandas>=2"), "", 'Use --deps "numpy pandas>=2 opencv-python-headless".'),
         (('a; os_name == "nt"',), "", 'Use --deps ["a; os_name == \\"nt\\"", "opencv-python-headless"].'),
@@ -73,8 +73,10 @@ def test_what_the_notebook_has_and_the_cell_lacks_is_named(state, hint):
         (("numpy",), "study.requirements.txt", "Add opencv-python-headless to study.requirements.txt."),
     ],
 )
-def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, source, advice):
-    state = replace(raised("ModuleNotFoundError", IMPORT, name="cv2"), requirements=needs, requirements_source=source)
+def test_hint_names_where_requirements_are_defined(requirements, source, advice):
+    state = replace(
+        failed_state("ModuleNotFoundError", IMPORT, name="cv2"), requirements=requirements, requirements_source=source
+    )
     assert messages.hint(state) == f"The cell does not see the notebook's packages. {advice}"
 
 
@@ -101,18 +103,18 @@ def test_how_to_add_what_is_missing_where_the_requirements_are_written(needs, so
     ],
 )
 @each("ename", ["ImportError", "AttributeError"])
-def test_an_optional_dependency_is_named_from_the_librarys_words(ename, message, package):
+def test_optional_dependency_is_read_from_the_message(ename, message, package):
     quoted = f'"{package}"' if " " in package else package
-    assert messages.hint(raised(ename, message=message)) == (f"Add --deps {quoted}." if package else "")
+    assert messages.hint(failed_state(ename, message=message)) == (f"Add --deps {quoted}." if package else "")
 
 
-def test_an_optional_dependency_that_is_installed_is_not_named():
-    state = raised("ImportError", message="lxml is required", packages=[("lxml", "5")])
+def test_installed_optional_dependency_has_no_hint():
+    state = failed_state("ImportError", message="lxml is required", packages=[("lxml", "5")])
     assert messages.hint(state) == ""
 
 
-def test_several_missing_imports_are_named_at_once():
-    state = raised(
+def test_hint_names_all_missing_imports():
+    state = failed_state(
         "ModuleNotFoundError", IMPORT, name="numpy", missing=("numpy", "pandas", "sklearn.svm", "os"),
         packages=[("pandas", "3")],
     )  # fmt: skip
@@ -121,21 +123,25 @@ def test_several_missing_imports_are_named_at_once():
     assert messages.hint(state).endswith('Use --deps "pandas numpy scikit-learn".')
 
 
-def test_the_module_behind_a_librarys_own_exception_counts():
-    behind = record("ModuleNotFoundError", IMPORT, name="openpyxl")
-    assert messages.hint(raised("ImportError", message="cannot write", cause=behind)).endswith("Add --deps openpyxl.")
-    assert messages.hint(raised("ValueError", message="cannot write", cause=behind)) == ""
+def test_cause_of_an_import_error_has_a_hint():
+    import_error = error_record("ModuleNotFoundError", IMPORT, name="openpyxl")
+    assert messages.hint(failed_state("ImportError", message="cannot write", cause=import_error)).endswith(
+        "Add --deps openpyxl."
+    )
+    assert messages.hint(failed_state("ValueError", message="cannot write", cause=import_error)) == ""
 
 
 UTILS = LocalName(name="utils", kind="file", detail="utils.py is next to the notebook")
 
 
-def test_a_module_beside_the_notebook_is_never_a_package():
-    state = replace(raised("ModuleNotFoundError", IMPORT, name="utils", missing=("utils.io",)), found_here=(UTILS,))
+def test_module_next_to_the_notebook_is_not_a_package():
+    state = replace(
+        failed_state("ModuleNotFoundError", IMPORT, name="utils", missing=("utils.io",)), found_here=(UTILS,)
+    )
     assert messages.hint(state) == (
         "utils.py is next to the notebook and was not sent. Move the code that the cell needs into the cell."
     )
-    state = replace(raised("ModuleNotFoundError", IMPORT, name="utils", missing=("numpy",)), found_here=(UTILS,))
+    state = replace(failed_state("ModuleNotFoundError", IMPORT, name="utils", missing=("numpy",)), found_here=(UTILS,))
     assert messages.hint(state).endswith("into the cell. Add --deps numpy.")
 
 
@@ -161,16 +167,16 @@ def test_a_module_beside_the_notebook_is_never_a_package():
         ),
     ],
 )
-def test_an_undefined_name_that_the_notebook_has(local, hint):
-    state = raised("NameError", name="df")
+def test_undefined_name_that_the_notebook_has(local, hint):
+    state = failed_state("NameError", name="df")
     assert messages.hint(state) == ""
     assert messages.hint(replace(state, found_here=(local,))) == hint
 
 
-def test_the_names_to_look_up():
-    undefined = json.dumps(record("NameError", name="df"))
+def test_missing_names_are_read_from_the_error():
+    undefined = json.dumps(error_record("NameError", name="df"))
     assert missing_hints.names(undefined) == messages.missing_names(undefined) == ("df",)
-    error = record("ModuleNotFoundError", IMPORT, name="a.b", missing=("a", "c.d"))
+    error = error_record("ModuleNotFoundError", IMPORT, name="a.b", missing=("a", "c.d"))
     assert missing_hints.names(json.dumps(error)) == ("a", "c")
-    assert missing_hints.names(json.dumps(record("ValueError"))) == ()
+    assert missing_hints.names(json.dumps(error_record("ValueError"))) == ()
     assert missing_hints.names("{}") == ()

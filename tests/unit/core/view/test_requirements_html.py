@@ -1,4 +1,4 @@
-"""core/view/requirements_html.py: what the editor shows, as strings."""
+"""core/view/requirements_html.py: the HTML of the editor."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ LOCK = Lock(
     target=Target(python="3.12.1"),
     warnings=("six has no extra <x>.",),
 )
-FINE = CheckResult(lock=LOCK, target="Python 3.12.1")
-BAD = CheckResult(problem="numpy <and> six quarrel.", hint="Part them.", blamed=("numpy",))
-AWAY = CheckResult(problem="The index is away.", unreachable=True)
+RESOLVED = CheckResult(lock=LOCK, target="Python 3.12.1")
+CONFLICT = CheckResult(problem="numpy <and> six conflict.", hint="Remove one.", blamed=("numpy",))
+UNREACHABLE = CheckResult(problem="The index is away.", unreachable=True)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "word"), [(None, "Checking"), (FINE, "Resolved"), (BAD, "Problem"), (AWAY, "Unchecked")]
+    ("result", "word"), [(None, "Checking"), (RESOLVED, "Resolved"), (CONFLICT, "Problem"), (UNREACHABLE, "Unchecked")]
 )
-def test_one_word(verdict, word):
-    assert requirements_html.badge(verdict) == word
-    assert f">{word}</span>" in requirements_html.status(verdict, 0)
+def test_badge_is_one_word(result, word):
+    assert requirements_html.badge(result) == word
+    assert f">{word}</span>" in requirements_html.status(result, 0)
 
 
-def test_a_chip_shows_what_was_asked_and_what_was_found():
+def test_chip_shows_requirement_and_version():
     numpy, six = parse("numpy>=2 six==1.17").items
-    shown = requirements_html.chip(numpy, FINE)
-    assert "numpy<span>&gt;=2</span>" in shown
-    assert '<span class="uv-dim">2.3.4</span>' in shown
-    assert "uv-dim" not in requirements_html.chip(six, FINE)
+    chip = requirements_html.chip(numpy, RESOLVED)
+    assert "numpy<span>&gt;=2</span>" in chip
+    assert '<span class="uv-dim">2.3.4</span>' in chip
+    assert "uv-dim" not in requirements_html.chip(six, RESOLVED)
     assert "uv-dim" not in requirements_html.chip(numpy, None)
 
 
-def test_a_chip_that_is_to_blame_says_so_and_why():
+def test_conflicting_chip_shows_the_problem():
     numpy, six = parse("numpy six").items
-    shown = requirements_html.chip(numpy, BAD)
-    assert "problem</span>" in shown
-    assert 'title="numpy &lt;and&gt; six quarrel. Part them."' in shown
-    assert "problem" not in requirements_html.chip(six, BAD)
+    chip = requirements_html.chip(numpy, CONFLICT)
+    assert "problem</span>" in chip
+    assert 'title="numpy &lt;and&gt; six conflict. Remove one."' in chip
+    assert "problem" not in requirements_html.chip(six, CONFLICT)
 
 
-def test_the_status_gives_reason_hint_and_warnings_as_text():
-    assert "numpy &lt;and&gt; six quarrel." in requirements_html.status(BAD, 0)
-    assert "Part them." in requirements_html.status(BAD, 0)
-    assert "extra &lt;x&gt;." in requirements_html.status(FINE, 0)
-    assert "Not checked" in requirements_html.status(AWAY, 0)
+def test_status_shows_problem_hint_and_warnings():
+    assert "numpy &lt;and&gt; six conflict." in requirements_html.status(CONFLICT, 0)
+    assert "Remove one." in requirements_html.status(CONFLICT, 0)
+    assert "extra &lt;x&gt;." in requirements_html.status(RESOLVED, 0)
+    assert "Not checked" in requirements_html.status(UNREACHABLE, 0)
 
 
-def test_the_static_form():
+def test_static_form():
     text = '-r "<b>.txt"\nnumpy>=2\nsix\n'
     items = edits.items(text, "f")
-    html = requirements_html.static_html(items, text, "<f>", FINE)
+    html = requirements_html.static_html(items, text, "<f>", RESOLVED)
     assert all(part in html for part in ("numpy&gt;=2", "2.3.4", "&lt;f&gt;", "-r &quot;&lt;b&gt;.txt&quot;"))
     assert "<script" not in html
-    assert requirements_html.static_html(items, text, "f", BAD).count("color:#cf222e") == 1
+    assert requirements_html.static_html(items, text, "f", CONFLICT).count("color:#cf222e") == 1
     assert "Checking" not in requirements_html.static_html(items, text, "f", None)
     assert requirements_html.static_text(items, "f") == "argo edit f: numpy>=2, six"
     assert requirements_html.static_text((), "f") == "argo edit f: no requirements"

@@ -1,4 +1,4 @@
-"""A run as plain text: what the log lacks, and displays."""
+"""core/view/run_text.py: a run as plain text, with remarks on missing output."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ HELLO = ("hello", {"protocol": 1, "python": "3.12.1", "platform": "Linux", "pid"
         (ev.Traceback(**RECORD, text="x"), ""),
     ],
 )
-def test_remarks(output, remark):
+def test_remarks_on_missing_output(output, remark):
     assert run_text.remark(output) == remark
 
 
-def test_the_log_has_the_output_of_uv_then_that_of_the_cell_then_its_error():
+def test_log_has_output_of_uv_cell_and_error():
     log = write(
         HELLO,
         ("uv", {"text": "Resolved"}),
@@ -47,6 +47,6 @@ def test_the_log_has_the_output_of_uv_then_that_of_the_cell_then_its_error():
     assert run_text.log(play(log)) == expected
 
 
-def test_a_log_with_missing_lines_has_a_remark():
+def test_log_with_missing_lines_has_a_remark():
     log = write(HELLO) + write("lost\n", ("exit", {"reason": "ok"}), n=1).splitlines(keepends=True)[-1]
     assert run_text.log(play(log)).startswith("[1 line of the log missing: ")

@@ -1,4 +1,4 @@
-"""The bound on the cell's output: nothing is lost without being counted."""
+"""core/view/truncate.py: limits on the output of a cell; omitted output is counted."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def display(body='"x"', *, display_id="", update=False):
     return ev.Display(**STAMP, data=(("text/plain", body),), display_id=display_id, update=update)
 
 
-def run(cap, *outputs):
-    now = [one for output in outputs for one in cap.feed(output)]
-    return now, list(cap.finish())
+def run(truncator, *outputs):
+    now = [chunk for output in outputs for chunk in truncator.feed(output)]
+    return now, list(truncator.finish())
 
 
 def text_of(emitted, stream=None):
-    return "".join(one.text for one in emitted if isinstance(one, Chunk) and stream in {None, one.stream})
+    return "".join(chunk.text for chunk in emitted if isinstance(chunk, Chunk) and stream in {None, chunk.stream})
 
 
 PIECES = st.lists(
@@ -42,41 +42,41 @@ PIECES = st.lists(
 
 
 @given(PIECES, st.integers(0, 6), st.integers(0, 6))
-def test_head_and_tail_and_left_out_are_all_lines(pieces, head, tail):
-    cap = OutputTruncator(head=head, tail=tail)
-    now, end = run(cap, *(err(text, stream) for stream, text in pieces))
+def test_shown_and_omitted_lines_add_up(pieces, head, tail):
+    truncator = OutputTruncator(head=head, tail=tail)
+    now, end = run(truncator, *(err(text, stream) for stream, text in pieces))
     total = sum(text.count("\n") for _, text in pieces)
-    sentence = [one for one in end if isinstance(one, Chunk) and "omitted" in one.text]
-    left = sum(int(re.search(r"([\d,]+) lines? omitted", one.text)[1].replace(",", "")) for one in sentence
-               if "line" in one.text.split(" omitted")[0])  # fmt: skip
-    kept = [one for one in end if one not in sentence]
+    notes = [chunk for chunk in end if isinstance(chunk, Chunk) and "omitted" in chunk.text]
+    omitted = sum(int(re.search(r"([\d,]+) lines? omitted", chunk.text)[1].replace(",", "")) for chunk in notes
+               if "line" in chunk.text.split(" omitted")[0])  # fmt: skip
+    tail_chunks = [chunk for chunk in end if chunk not in notes]
     assert text_of(now).count("\n") <= head
-    assert len(kept) <= tail
-    assert text_of(now).count("\n") + text_of(kept).count("\n") + left == total
-    assert len(sentence) <= 1
+    assert len(tail_chunks) <= tail
+    assert text_of(now).count("\n") + text_of(tail_chunks).count("\n") + omitted == total
+    assert len(notes) <= 1
 
 
 @given(PIECES)
-def test_what_fits_is_unchanged_in_each_stream(pieces):
+def test_output_within_the_limit_is_unchanged(pieces):
     now, end = run(OutputTruncator(head=3, tail=5000), *(err(text, stream) for stream, text in pieces))
     for stream in ("stdout", "stderr"):
         assert text_of(now + end, stream) == "".join(text for name, text in pieces if name == stream)
 
 
 @given(st.lists(st.text(st.sampled_from("ab\r\n"), max_size=20), max_size=20))
-def test_redraws_that_are_few_pass_as_they_came(pieces):
+def test_few_redraws_are_unchanged(pieces):
     now, _ = run(OutputTruncator(), *(err(text, "stdout") for text in pieces))
     assert text_of(now) == "".join(pieces) or "\r\n" in "".join(pieces)
 
 
 def screen(text):
-    """What a terminal shows, line by line."""
+    """The lines that a terminal shows."""
     lines = []
     for line in text.split("\n"):
-        shown = ""
+        visible = ""
         for redraw in line.split("\r"):
-            shown = redraw + shown[len(redraw) :]
-        lines.append(shown)
+            visible = redraw + visible[len(redraw) :]
+        lines.append(visible)
     return "\n".join(lines)
 
 
@@ -84,13 +84,13 @@ REDRAWN = st.lists(st.text(st.sampled_from("abc\r\r\n"), max_size=12), max_size=
 
 
 @given(REDRAWN, st.integers(1, 3), st.booleans())
-def test_held_redraws_end_in_the_same_picture(pieces, redraws, in_tail):
-    cap = OutputTruncator(redraws=redraws, head=0 if in_tail else 10_000, tail=10_000)
-    now, end = run(cap, *(err(text, "stdout") for text in pieces))
+def test_dropped_redraws_leave_the_same_screen(pieces, redraws, in_tail):
+    truncator = OutputTruncator(redraws=redraws, head=0 if in_tail else 10_000, tail=10_000)
+    now, end = run(truncator, *(err(text, "stdout") for text in pieces))
     assert screen(text_of(now + end)) == screen("".join(pieces))
 
 
-def test_many_lines_in_one_piece_and_one_by_one_end_alike():
+def test_chunking_of_lines_does_not_matter():
     lines = [f"{n}\n" for n in range(1000)]
     at_once = run(OutputTruncator(head=10, tail=10), out("".join(lines)))
     singly = run(OutputTruncator(head=10, tail=10), *map(out, lines))
@@ -100,69 +100,69 @@ def test_many_lines_in_one_piece_and_one_by_one_end_alike():
     assert text_of(at_once[1][1:]) == "".join(lines[-10:])
 
 
-def test_very_many_lines():
-    cap = OutputTruncator(full_log="%argo logs swift-otter")
-    now, end = run(cap, out("a line of output\n" * 200_000))
+def test_200_000_lines_are_truncated():
+    truncator = OutputTruncator(full_log="%argo logs swift-otter")
+    now, end = run(truncator, out("a line of output\n" * 200_000))
     assert text_of(now).count("\n") == 1000
     assert end[0].text == "[198,000 lines omitted; full log: %argo logs swift-otter]\n"
     assert text_of(end[1:]).count("\n") == 1000
 
 
-def test_one_endless_line_is_cut_and_counted():
+def test_very_long_line_is_truncated():
     now, end = run(OutputTruncator(width=10), *[out("x" * 8)] * 5, out("\nnext\n"))
     assert text_of(now + end) == "x" * 10 + " [30 characters omitted]\nnext\n"
 
 
-def test_an_endless_line_that_never_ends_is_counted_too():
+def test_unterminated_long_line_is_truncated():
     now, end = run(OutputTruncator(width=10), err("x" * 11, "stdout"))
     assert text_of(now + end) == "x" * 10 + " [1 character omitted]"
 
 
-def test_what_is_cut_in_the_tail_is_told_as_well():
+def test_long_line_in_the_tail_is_truncated():
     now, end = run(OutputTruncator(width=4, head=0), err("abcdef", "stdout"))
     assert text_of(now + end) == "abcd [2 characters omitted]"
 
 
-def test_many_long_lines_are_bounded_by_their_characters():
+def test_many_long_lines_are_limited_by_characters():
     now, end = run(OutputTruncator(head=100, tail=100, chars=1000), out(("y" * 99 + "\n") * 100))
     assert len(text_of(now)) <= 1000
     assert len(text_of(end[1:])) <= 1000
     assert "80 lines omitted" in end[0].text
 
 
-def test_pieces_without_a_newline_are_told_in_characters():
-    cap = OutputTruncator(head=1, tail=1, chars=20)
-    _, end = run(cap, out("one\n"), *(err("abcdefgh", name) for name in ("stdout", "stderr", "stdout")))
+def test_omitted_text_without_newline_is_counted_in_characters():
+    truncator = OutputTruncator(head=1, tail=1, chars=20)
+    _, end = run(truncator, out("one\n"), *(err("abcdefgh", name) for name in ("stdout", "stderr", "stdout")))
     assert end[0].text.startswith("[16 characters omitted")
 
 
-def test_the_sentence_begins_a_line_of_its_own():
+def test_omission_note_starts_a_new_line():
     _, end = run(OutputTruncator(head=5, tail=1, chars=11), err("no newline", "stdout"), err("a\nb\nc\n"))
     assert end[0].text.startswith("\n[2 lines omitted")
 
 
-def test_a_long_progress_bar_passes_rarely_and_ends_right():
-    cap = OutputTruncator(redraws=100)
-    now, end = run(cap, *(err(f"\r{n:>3}%") for n in range(10_000)))
+def test_progress_bar_is_throttled_and_ends_correctly():
+    truncator = OutputTruncator(redraws=100)
+    now, end = run(truncator, *(err(f"\r{n:>3}%") for n in range(10_000)))
     assert text_of(now).count("\r") < 100 * 15
     assert screen(text_of(now + end)) == "9999%"
 
 
-def test_a_progress_bar_with_colours_that_is_held_back_ends_with_the_last():
+def test_last_redraws_of_a_coloured_progress_bar_are_kept():
     _, end = run(OutputTruncator(head=0), *(err(f"\r\x1b[3{n}m{n}\x1b[0m") for n in range(5)))
     assert text_of(end) == "\r\x1b[33m3\x1b[0m\r\x1b[34m4\x1b[0m"
 
 
-def test_windows_line_ends_are_no_redraws():
+def test_windows_line_ends_are_not_redraws():
     for head in (0, 10):
         now, end = run(OutputTruncator(head=head), err("a\r", "stdout"), err("\nb\r\n", "stdout"))
         assert screen(text_of(now + end).replace("\r\n", "\n")) == "a\nb\n"
 
 
-def test_displays_pass_up_to_a_count_and_updates_of_those_shown():
-    cap = OutputTruncator(displays=2)
+def test_displays_are_limited_by_count():
+    truncator = OutputTruncator(displays=2)
     now, end = run(
-        cap,
+        truncator,
         display(),
         display(display_id="a"),
         display(display_id="b"),
@@ -174,7 +174,7 @@ def test_displays_pass_up_to_a_count_and_updates_of_those_shown():
     assert end == [Chunk(stream="stderr", text="[2 displays omitted; full log: %argo logs]\n")]
 
 
-def test_displays_pass_up_to_a_size():
+def test_displays_are_limited_by_size():
     now, end = run(OutputTruncator(display_chars=10), display('"12345678"'), display('"x"'))
     assert len(now) == 1
     assert "1 display omitted" in end[0].text
@@ -187,10 +187,10 @@ def test_tracebacks_of_values_count_as_displays():
     assert "1 display omitted" in end[0].text
 
 
-def test_clearing_begins_anew():
-    cap = OutputTruncator(head=1, tail=1, displays=1)
+def test_clearing_output_resets_the_limits():
+    truncator = OutputTruncator(head=1, tail=1, displays=1)
     clear = ev.ClearOutput(**STAMP)
-    now, end = run(cap, out("1\n2\n3\n4\n"), display(), clear, out("5\n"), display())
+    now, end = run(truncator, out("1\n2\n3\n4\n"), display(), clear, out("5\n"), display())
     assert now[-3:] == [clear, Chunk(stream="stdout", text="5\n"), display()]
     assert end == []
 
@@ -204,7 +204,7 @@ def test_clearing_begins_anew():
         Restarted(boot="c"),
     ],
 )
-def test_what_must_never_be_silent_passes(output):
-    cap = OutputTruncator(head=0, tail=0, displays=0)
-    assert cap.feed(out("gone\n")) == ()
-    assert cap.feed(output) == (output,)
+def test_results_and_remarks_are_never_omitted(output):
+    truncator = OutputTruncator(head=0, tail=0, displays=0)
+    assert truncator.feed(out("gone\n")) == ()
+    assert truncator.feed(output) == (output,)
