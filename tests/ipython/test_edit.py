@@ -40,7 +40,7 @@ class Page(OutputSink):
 
 
 class EditorView:
-    """An editor of a file whose checks have the result `verdict`."""
+    """An editor of a file whose checks return `result`."""
 
     def __init__(self, path):
         self.page, self.path = Page(), path
@@ -54,8 +54,8 @@ class EditorView:
         self.checked_texts.append(self.path.read_text(errors="replace") if self.path.exists() else None)
         yield self.result
 
-    def lock(self, seen, cancelled):
-        self.locked.append(seen)
+    def lock(self, displayed_lock, cancelled):
+        self.locked.append(displayed_lock)
         if isinstance(self.result, Exception):
             self.result, error = RESOLVED, self.result
             raise error

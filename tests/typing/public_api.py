@@ -1,4 +1,4 @@
-"""Read by mypy and pyright, never run: the public names have the types that docs/api.md shows."""
+"""Checked by mypy and pyright, never run: the public API has the types that docs/api.md shows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ submit("print(1)", "numpy")  # type: ignore[call-arg]  # pyright: ignore[reportC
 
 
 class Printer:
-    """A renderer of one's own."""
+    """A custom renderer."""
 
     def update(self, state: RunState) -> None:
         """Show it."""

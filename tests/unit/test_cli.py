@@ -1,4 +1,4 @@
-"""cli.py, commands/terminal.py, commands/runs.py: the verbs in a terminal, by their text and exit status."""
+"""cli.py, commands/terminal.py, commands/runs.py: commands in a terminal, with their output and exit status."""
 
 from __future__ import annotations
 
@@ -44,24 +44,26 @@ def history(home):
     return History(home / "home" / "data" / "runs")
 
 
-def keep(history, run_id="r1", *seen, reason="ok", code=0, live=False, cell="\nprint(1)\n"):
+def store_run(history, run_id="r1", *lines, reason="ok", code=0, live=False, cell="\nprint(1)\n"):
     files = history.begin(run_id, spec=RunSpec(cell=cell), resolution=LOCK, nonce="n")
-    log = "".join(f"@uv-argo:n {json.dumps(one)}\n" if isinstance(one, dict) else one for one in seen)
+    log = "".join(f"@uv-argo:n {json.dumps(line)}\n" if isinstance(line, dict) else line for line in lines)
     files.append(log)
     if not live:
-        begun = history.get(run_id).begun
-        state = fold([ev.Submitted(name="x", location="", t=begun), *log_reader.decode(log, "n")], RunState(run=run_id))
-        files.finish(fold([ev.Exited(boot="b", n=99, t=begun + 1.5, reason=reason, code=code)], state))
+        started_at = history.get(run_id).begun
+        state = fold(
+            [ev.Submitted(name="x", location="", t=started_at), *log_reader.decode(log, "n")], RunState(run=run_id)
+        )
+        files.finish(fold([ev.Exited(boot="b", n=99, t=started_at + 1.5, reason=reason, code=code)], state))
     return files
 
 
-def answer(line, history, front_end, notebook=""):
+def run_command(line, history, front_end, notebook=""):
     context = CellContext.current(names={}, traits={}, line_offset=0, notebook=notebook)
     request = registry.Request(line=line, front_end=front_end, get_context=lambda: context, get_history=lambda: history)
     return "".join(map(terminal._text, registry.dispatch(request, registry.COMMANDS)))
 
 
-def test_run_streams_each_output_to_its_stream(engine, capsys):
+def test_run_writes_output_to_its_stream(engine, capsys):
     engine.events = fake_engine.ended(
         "ok",
         ev.InstallLog(boot="b", n=1, t=1.0, text="Resolved"),
@@ -83,7 +85,7 @@ def test_run_streams_each_output_to_its_stream(engine, capsys):
     assert engine.spec.requirements.lines == ("numpy", "pandas>=2")
 
 
-def test_a_streamer_prints_each_output_once():
+def test_streamer_prints_each_output_once():
     out, err = io.StringIO(), io.StringIO()
     streamer = Streamer(out, err)
     state = fold([ev.Lines(text="a\n")])
@@ -97,59 +99,59 @@ def test_a_streamer_prints_each_output_once():
     assert err.getvalue() == "uv-argo: the environment stays\n"
 
 
-def test_run_reads_stdin(engine, monkeypatch):
+def test_run_reads_code_from_stdin(engine, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeffx = 'é'\r\n".encode()), "ascii"))
     assert cli.main(["run", "-"]) == 0
     assert engine.spec.cell == "x = 'é'\r\n"
 
 
-def test_a_file_that_is_no_python_runs_nowhere(engine, home, capsys):
+def test_run_reports_syntax_errors_before_the_run(engine, home, capsys):
     (home / "script.py").write_text("x = 1\ndef (:\n")
     assert cli.main(["run", "script.py"]) == 1
     assert "script.py" in (stderr := capsys.readouterr().err)
-    assert re.search(r"line 2|script\.py:2", stderr)  # plain, or in colours
+    assert re.search(r"line 2|script\.py:2", stderr)  # the first without colours, the second with colours
     assert engine.started == []
 
 
-def test_run_takes_a_request(engine, home, monkeypatch):
+def test_run_reads_a_json_request(engine, home, monkeypatch):
     (home / "uv-argo.toml").write_text('deps = "polars"')
     (home / "r.json").write_text('{"pythonCode": "print(1)", "dependencies": "numpy", "requirementsFile": "scipy\\n"}')
     assert cli.main(["run", "--request", "r.json"]) == 0
     assert (engine.spec.cell, engine.spec.requirements.lines) == ("print(1)", ("numpy", "scipy"))
     code = '# /// script\\n# dependencies = [\\"six\\"]\\n# ///\\n'
-    for text, needs in [("print(2)", ()), (code, ("six",))]:
+    for text, requirements in [("print(2)", ()), (code, ("six",))]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f'{{"pythonCode": "{text}"}}'.encode())))
         assert cli.main(["run", "--request", "-", "-p", "3.12"]) == 0
-        assert (engine.spec.python, engine.spec.requirements.lines) == ("3.12", needs)
+        assert (engine.spec.python, engine.spec.requirements.lines) == ("3.12", requirements)
 
 
-class Full(io.StringIO):
+class FullDisk(io.StringIO):
     def write(self, _text):
         raise OSError(28, "No space left on device")
 
 
-def test_output_that_nobody_takes_stops_the_run(engine, monkeypatch, capsys):
+def test_run_stops_if_its_output_cannot_be_written(engine, monkeypatch, capsys):
     engine.events = fake_engine.ended("ok", ev.Lines(text="one\n"))
-    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(sys, "stdout", FullDisk())
     assert cli.main(["run", "script.py"]) == 1
     assert "No space left" in capsys.readouterr().err
     assert engine.stopped == ["the end of its output"]
 
 
-def test_a_terminal_of_few_characters_gets_the_others_escaped(history, monkeypatch):
-    keep(history, "r1", "hé\n")
-    monkeypatch.setattr(sys, "stdout", narrow := io.TextIOWrapper(io.BytesIO(), "ascii"))
+def test_characters_missing_in_the_encoding_are_escaped(history, monkeypatch):
+    store_run(history, "r1", "hé\n")
+    monkeypatch.setattr(sys, "stdout", ascii_stdout := io.TextIOWrapper(io.BytesIO(), "ascii"))
     assert cli.main(["logs"]) == 0
-    assert narrow.buffer.getvalue() == b"h\\xe9\n"
+    assert ascii_stdout.buffer.getvalue() == b"h\\xe9\n"
 
 
-def test_dry_run(engine, capsys):
+def test_dry_run_starts_no_run(engine, capsys):
     assert cli.main(["run", "script.py", "--dry-run"]) == 0
     assert "would run" in capsys.readouterr().out
     assert engine.started == []
 
 
-def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
+def test_exit_status_of_failures_and_interrupts(engine, capsys):
     engine.events = fake_engine.ended("error", code=1)
     assert cli.main(["run", "script.py"]) == 1
     assert "CellFailed: ValueError: no" in capsys.readouterr().err
@@ -177,7 +179,7 @@ def test_a_failed_run_is_1_and_an_interrupt_130(engine, capsys):
         (["runs", "-n", "x"], "-n needs an integer"),
     ],
 )
-def test_wrong_usage_is_2_and_says_what_is_right(engine, argv, message, capsys):
+def test_exit_status_of_wrong_usage(engine, argv, message, capsys):
     assert cli.main(argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -186,13 +188,13 @@ def test_wrong_usage_is_2_and_says_what_is_right(engine, argv, message, capsys):
     assert engine.started == []
 
 
-def test_a_file_that_is_no_text(engine, home, capsys):
+def test_run_rejects_a_file_that_is_not_utf_8(engine, home, capsys):
     (home / "script.py").write_bytes(b"\xff\xfe")
     assert cli.main(["run", "script.py"]) == 2
     assert "not UTF-8" in capsys.readouterr().err
 
 
-def test_a_reader_that_left_is_no_traceback(monkeypatch):
+def test_broken_pipe_shows_no_traceback(monkeypatch):
     def leave(*_):
         raise BrokenPipeError
 
@@ -201,7 +203,7 @@ def test_a_reader_that_left_is_no_traceback(monkeypatch):
     assert cli.main([]) == 1
 
 
-def test_alone_it_prints_the_overview(capsys, monkeypatch):
+def test_without_arguments_the_overview_is_printed(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["uv-argo"])
     assert cli.main() == 0
     assert "Usage: uv-argo COMMAND [OPTIONS]" in capsys.readouterr().out
@@ -210,10 +212,10 @@ def test_alone_it_prints_the_overview(capsys, monkeypatch):
     assert first == second
 
 
-def test_runs_last_packages(history, capsys):
-    keep(history, "r1")
-    keep(history, "r2", reason="exit", code=3, cell="x" * 90)
-    keep(history, "r3", live=True)
+def test_runs_last_and_packages(history, capsys):
+    store_run(history, "r1")
+    store_run(history, "r2", reason="exit", code=3, cell="x" * 90)
+    store_run(history, "r3", live=True)
     assert cli.main(["runs", "-n", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["RUN", "STATUS", "STARTED", "DURATION", "BACKEND", "REQUIREMENTS", "CELL"]
@@ -231,8 +233,8 @@ def test_runs_last_packages(history, capsys):
     assert cli.main(["packages", "r1", "r2", "r3"]) == 2
 
 
-def test_last_says_how_it_ended(history):
-    keep(
+def test_last_shows_the_outcome(history):
+    store_run(
         history,
         "r1",
         {"k": "phase", "b": "b", "n": 1, "t": 5.0, "phase": "running"},
@@ -246,12 +248,12 @@ def test_last_says_how_it_ended(history):
     assert "  error    ValueError: a" in text
     assert "  cell     print(1)" in text
     assert "  phases   queued" in text
-    keep(history, "r2", reason="exit", code=3)
+    store_run(history, "r2", reason="exit", code=3)
     assert ("  exit", "3") in runs.last(history.last()).rows
 
 
-def test_logs_as_a_person_reads_them_and_raw(history, capsys):
-    keep(
+def test_logs_are_readable_or_raw(history, capsys):
+    store_run(
         history,
         "r1",
         {"k": "uv", "b": "b", "n": 1, "t": 5.0, "text": "Resolved"},
@@ -271,32 +273,32 @@ def test_logs_as_a_person_reads_them_and_raw(history, capsys):
     assert "@uv-argo:n {" in capsys.readouterr().out
 
 
-def test_stop(history, capsys, monkeypatch):
+def test_stop_requests_the_end_of_a_run(history, capsys, monkeypatch):
     monkeypatch.setattr(store, "STOP_SECONDS", 0.0)
-    files = keep(history, "r1", live=True)
+    files = store_run(history, "r1", live=True)
     data = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))
-    # Nobody here answers the wish: as if the process that follows were busy, and nothing known of a supervisor.
+    # No process responds to the request, as if the process that follows the run were busy.
     assert data["pid"]
-    assert answer(terminal.read_argv(["stop"]), history, "terminal") == "Stop requested for r1"
+    assert run_command(terminal.read_argv(["stop"]), history, "terminal") == "Stop requested for r1"
     assert "terminal" in files.stop_asked()
     files.finish(RunState(outcome="Stopped", ended_at=1.0))
     assert cli.main(["stop", "r1"]) == 0
     assert "is not running: Stopped" in capsys.readouterr().out
 
 
-def test_runs_of_one_notebook(history):
+def test_runs_are_listed_per_notebook(history):
     for run_id, notebook in (("r1", "a.ipynb"), ("r2", "b.ipynb")):
         history.begin(run_id, spec=RunSpec(cell="1"), resolution=LOCK, notebook=notebook)
     from uv_argo_magic.core.commands.table import read_line
 
-    mine = answer(read_line("runs", {}), history, "notebook", "a.ipynb")
-    assert "r1" in mine
-    assert "r2" not in mine
-    assert "r2" in answer(read_line("runs --all", {}), history, "notebook", "a.ipynb")
-    assert "a.ipynb" in answer(read_line("last", {}), history, "notebook", "a.ipynb")
+    output = run_command(read_line("runs", {}), history, "notebook", "a.ipynb")
+    assert "r1" in output
+    assert "r2" not in output
+    assert "r2" in run_command(read_line("runs --all", {}), history, "notebook", "a.ipynb")
+    assert "a.ipynb" in run_command(read_line("last", {}), history, "notebook", "a.ipynb")
 
 
-def test_small_words():
+def test_texts_without_runs_and_code():
     assert runs.runs(()) == "No runs in the history."
     assert runs.first_line(" \n\n a\nb") == "a"
     assert runs.first_line("") == ""

@@ -1,4 +1,4 @@
-"""config.py, _os/paths.py: where settings come from, and where things lie."""
+"""config.py, _os/paths.py: the sources of settings, and the folders."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.testing import FakeBackend
 
 
-def configured(tmp_path, *, line=None, script=None, traits=None, environ=None, here="", user=""):
+def configure(tmp_path, *, line=None, script=None, traits=None, environ=None, project="", user_file=""):
     env = {"UV_ARGO_HOME": str(tmp_path / "home"), **(environ or {})}
     (tmp_path / "home" / "config").mkdir(parents=True, exist_ok=True)
-    if here:
-        (tmp_path / "uv-argo.toml").write_text(here, encoding="utf-8")
-    if user:
-        (tmp_path / "home" / "config" / "uv-argo.toml").write_text(user, encoding="utf-8")
-    found = config.layers(line or {}, script or {}, traits or {}, env, tmp_path)
-    return config.configure(found, env)
+    if project:
+        (tmp_path / "uv-argo.toml").write_text(project, encoding="utf-8")
+    if user_file:
+        (tmp_path / "home" / "config" / "uv-argo.toml").write_text(user_file, encoding="utf-8")
+    layers = config.layers(line or {}, script or {}, traits or {}, env, tmp_path)
+    return config.configure(layers, env)
 
 
-def test_each_place_beats_the_ones_after_it(tmp_path):
-    places_in_order = {
-        "user": "panel = 'text'",
-        "here": "panel = 'html'",
+def test_sources_of_settings_have_an_order(tmp_path):
+    sources_in_order = {
+        "user_file": "panel = 'text'",
+        "project": "panel = 'html'",
         "environ": {"UV_ARGO_PANEL": "static"},
         "traits": {"panel": "widget"},
         "script": {"panel": "none"},
@@ -50,25 +50,25 @@ def test_each_place_beats_the_ones_after_it(tmp_path):
         "the line",
     ]
     values = ["text", "html", "static", "widget", "none", "auto"]
-    assert configured(tmp_path).origin("panel") == "default"
+    assert configure(tmp_path).origin("panel") == "default"
     for i in range(6):
-        made = configured(tmp_path, **dict(list(places_in_order.items())[: i + 1]))
-        assert (made.settings.panel, made.origin("panel")) == (values[i], origins[i])
+        configuration = configure(tmp_path, **dict(list(sources_in_order.items())[: i + 1]))
+        assert (configuration.settings.panel, configuration.origin("panel")) == (values[i], origins[i])
 
 
-def test_places_add_up_key_by_key(tmp_path):
-    made = configured(
+def test_sources_are_merged_per_setting(tmp_path):
+    configuration = configure(
         tmp_path,
-        here='run_timeout = "5m"\nlog_budget = 1000\nvariables = {A = "1"}\n'
+        project='run_timeout = "5m"\nlog_budget = 1000\nvariables = {A = "1"}\n'
         'deps = ["numpy", "pandas>=2"]\npython = "3.12"',
         environ={"UV_ARGO_LOG_BUDGET": "2k", "UV_ARGO_BACKEND": "local", "UV_ARGO_CONSTRAINTS": ""},
     )
-    assert made.settings.run_timeout == 300
-    assert made.settings.log_budget == 2000
-    assert made.settings.variables == (("A", "1"),)
-    assert made.settings.constraints == ()
-    assert (made.deps, made.python, made.backend) == ("numpy\npandas>=2", "3.12", "local")
-    assert made.origin("backend") == "UV_ARGO_BACKEND"
+    assert configuration.settings.run_timeout == 300
+    assert configuration.settings.log_budget == 2000
+    assert configuration.settings.variables == (("A", "1"),)
+    assert configuration.settings.constraints == ()
+    assert (configuration.deps, configuration.python, configuration.backend) == ("numpy\npandas>=2", "3.12", "local")
+    assert configuration.origin("backend") == "UV_ARGO_BACKEND"
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_places_add_up_key_by_key(tmp_path):
         ("backend = 'lcoal'", r"uv-argo.toml: unknown backend lcoal; did you mean local\?"),
     ],
 )
-def test_a_wrong_file_is_named(tmp_path, text, message):
-    with pytest.raises(SpecError, match=message) as caught:
-        configured(tmp_path, here=text)
-    assert caught.value.hint
+def test_invalid_file_is_reported(tmp_path, text, message):
+    with pytest.raises(SpecError, match=message) as exc_info:
+        configure(tmp_path, project=text)
+    assert exc_info.value.hint
 
 
-def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
+def test_unreadable_file_is_reported(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
@@ -99,41 +99,43 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
         config.layers({}, {}, {}, {"UV_ARGO_HOME": str(tmp_path / "h")}, tmp_path)
 
 
-def test_a_wrong_variable_is_named_and_a_near_one_gets_a_sentence(tmp_path):
+def test_invalid_and_unknown_variables_are_reported(tmp_path):
     with pytest.raises(SpecError, match=r"UV_ARGO_PANEL: invalid value for panel: x"):
-        configured(tmp_path, environ={"UV_ARGO_PANEL": "x"})
-    made = configured(tmp_path, environ={"UV_ARGO_PANNEL": "x", "UV_ARGO_SERVER_PORT": "1", "UV_ARGO_NAMESPACE": "n"})
-    assert made.notes == ("Unknown setting UV_ARGO_PANNEL; did you mean UV_ARGO_PANEL?",)
+        configure(tmp_path, environ={"UV_ARGO_PANEL": "x"})
+    configuration = configure(
+        tmp_path, environ={"UV_ARGO_PANNEL": "x", "UV_ARGO_SERVER_PORT": "1", "UV_ARGO_NAMESPACE": "n"}
+    )
+    assert configuration.notes == ("Unknown setting UV_ARGO_PANNEL; did you mean UV_ARGO_PANEL?",)
 
 
-def test_which_backend(tmp_path, monkeypatch):
+def test_backend_is_chosen_from_settings_and_environment(tmp_path, monkeypatch):
     inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     monkeypatch.setattr(base, "_installed", lambda: {"mine": "x:Y", **base.OURS})
-    with pytest.raises(SpecError, match=r"^unknown backend arg; did you mean argo\?$") as caught:
-        configured(tmp_path, line={"backend": "arg"})
-    assert caught.value.hint == "Choose from: argo, local, mine."
-    assert configured(tmp_path, line={"backend": "mine"}).backend == "mine"
-    assert configured(tmp_path).backend == "local"
-    assert configured(tmp_path, environ=inside).backend == "argo"
-    assert configured(tmp_path, environ={"UV_ARGO_NAMESPACE": "mine"}).backend == "argo"
-    assert configured(tmp_path, environ={**inside, "UV_ARGO_BACKEND": "local"}).backend == "local"
-    assert configured(tmp_path, environ={"UV_ARGO_BACKEND": "local"}, traits={"backend": "argo"}).backend == "argo"
-    assert configured(tmp_path, traits={"backend": "argo"}, line={"backend": "local"}).backend == "local"
+    with pytest.raises(SpecError, match=r"^unknown backend arg; did you mean argo\?$") as exc_info:
+        configure(tmp_path, line={"backend": "arg"})
+    assert exc_info.value.hint == "Choose from: argo, local, mine."
+    assert configure(tmp_path, line={"backend": "mine"}).backend == "mine"
+    assert configure(tmp_path).backend == "local"
+    assert configure(tmp_path, environ=inside).backend == "argo"
+    assert configure(tmp_path, environ={"UV_ARGO_NAMESPACE": "mine"}).backend == "argo"
+    assert configure(tmp_path, environ={**inside, "UV_ARGO_BACKEND": "local"}).backend == "local"
+    assert configure(tmp_path, environ={"UV_ARGO_BACKEND": "local"}, traits={"backend": "argo"}).backend == "argo"
+    assert configure(tmp_path, traits={"backend": "argo"}, line={"backend": "local"}).backend == "local"
 
 
-def test_what_the_line_says():
+def test_line_values():
     options = run_options(read_cell("-p 3.12 -b local --deps '' --set panel=html", {}))
     assert config.line_values(options) == {"panel": "html", "python": "3.12", "backend": "local"}
 
 
-def test_what_a_backend_does_not_declare_is_refused():
+def test_unknown_backend_is_rejected():
     for name in ("local", "argo"):
         config.refuse(RunOptions(detach=True), name)
     with pytest.raises(BackendUnavailable, match="unknown backend nope"):
         config.refuse(RunOptions(detach=True), "nope")
 
 
-def test_a_backends_class_says_what_it_can(monkeypatch):
+def test_capabilities_are_read_from_the_class(monkeypatch):
     monkeypatch.setattr(FakeBackend, "capabilities", base.Capability.DETACH)
     monkeypatch.setattr(base, "_installed", lambda: {"able-in-tests": "uv_argo_magic.testing:FakeBackend"})
     config.refuse(RunOptions(detach=True), "able-in-tests")
@@ -143,44 +145,44 @@ def test_a_backends_class_says_what_it_can(monkeypatch):
         config.refuse(RunOptions(detach=True), "broken-in-tests")
 
 
-def test_places(tmp_path):
+def test_folders_of_the_user(tmp_path):
     environ = {"UV_ARGO_HOME": str(tmp_path)}
-    found = [paths.data_dir(environ), paths.cache_dir(environ), paths.config_dir(environ)]
-    assert found == [tmp_path / "data", tmp_path / "cache", tmp_path / "config"]
-    for place in (paths.data_dir({}), paths.cache_dir({}), paths.config_dir({})):
-        assert place.is_absolute()
-        assert "uv-argo" in place.parts
+    folders = [paths.data_dir(environ), paths.cache_dir(environ), paths.config_dir(environ)]
+    assert folders == [tmp_path / "data", tmp_path / "cache", tmp_path / "config"]
+    for folder in (paths.data_dir({}), paths.cache_dir({}), paths.config_dir({})):
+        assert folder.is_absolute()
+        assert "uv-argo" in folder.parts
     assert paths.data_dir({"UV_ARGO_HOME": "x"}).is_absolute()
 
 
-def test_settings_that_the_backend_does_not_use_are_noted(tmp_path):
-    def noted(line: str) -> tuple[str, ...]:
+def test_ignored_settings_are_noted(tmp_path):
+    def notes_for(line: str) -> tuple[str, ...]:
         options = run_options(read_cell(line, {}))
-        configuration = configured(tmp_path, line=config.line_values(options))
+        configuration = configure(tmp_path, line=config.line_values(options))
         return config.ignored_settings(options, configuration)
 
-    assert noted("--set retries=3 --set image=x --set deadline=1s --set variables=A=1") == (
+    assert notes_for("--set retries=3 --set image=x --set deadline=1s --set variables=A=1") == (
         "The local backend ignores --set deadline, --set image, --set retries.",
     )
-    assert noted("-b argo --set retries=3 --set image=x --set deadline=1s") == ()
-    assert noted("--set base=own --timeout 5m") == ()
+    assert notes_for("-b argo --set retries=3 --set image=x --set deadline=1s") == ()
+    assert notes_for("--set base=own --timeout 5m") == ()
 
 
-def test_the_note_names_the_origin_of_each_setting(tmp_path, monkeypatch):
+def test_note_names_the_origin_of_each_setting(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
-    made = configured(
+    configuration = configure(
         tmp_path,
         line={"retries": 3},
         traits={"image": "x"},
         environ={"UV_ARGO_DEADLINE": "1s", "UV_ARGO_BACKEND": "local"},
-        here="template = 't'\npanel = 'text'",
-        user="namespace = 'n'",
+        project="template = 't'\npanel = 'text'",
+        user_file="namespace = 'n'",
     )
-    assert {made.origin("deadline"), made.origin("namespace")} == {
+    assert {configuration.origin("deadline"), configuration.origin("namespace")} == {
         "UV_ARGO_DEADLINE",
         str(paths.config_dir() / config.FILE),
     }
-    (note,) = config.ignored_settings(RunOptions(), made)
+    (note,) = config.ignored_settings(RunOptions(), configuration)
     ignored = ["image (%config ArgoMagics)", "--set retries"]
     assert note == f"The local backend ignores {', '.join(ignored)}, template ({tmp_path / 'uv-argo.toml'})."
 
@@ -197,7 +199,7 @@ class BatchBackend(FakeBackend):
 
 @pytest.fixture
 def batch(monkeypatch):
-    """A backend of another package, with settings of its own."""
+    """A backend of another package that declares settings."""
     registries = (settings_parser.FIELDS, settings_parser.TYPES, settings_parser.OWN)
     before = [dict(registry) for registry in registries]
     monkeypatch.setattr(base, "_installed", lambda: {"batch": "batch_backend:BatchBackend", **base.OURS})
@@ -212,12 +214,12 @@ def batch(monkeypatch):
 
 
 @pytest.mark.usefixtures("batch")
-def test_a_backend_of_another_package_has_settings_of_its_own(tmp_path):
+def test_backend_of_another_package_declares_settings(tmp_path):
     options = run_options(read_cell("-b batch --set priority=3", {}))
-    made = configured(tmp_path, line=config.line_values(options), here="queue = 'night'")
-    assert made.settings.of(BatchSettings) == BatchSettings(queue="night", priority=3)
-    assert config.ignored_settings(options, made) == ()
-    assert replace(made.settings, own=()) == Settings()
+    configuration = configure(tmp_path, line=config.line_values(options), project="queue = 'night'")
+    assert configuration.settings.of(BatchSettings) == BatchSettings(queue="night", priority=3)
+    assert config.ignored_settings(options, configuration) == ()
+    assert replace(configuration.settings, own=()) == Settings()
     assert "Batch settings:" in command_help.explain("run", "terminal")
     assert "priority within the queue (default: 0)" in command_help.explain("run", "terminal")
     with pytest.raises(SpecError, match="invalid value for priority: high"):
@@ -227,16 +229,16 @@ def test_a_backend_of_another_package_has_settings_of_its_own(tmp_path):
 
 
 @pytest.mark.usefixtures("batch")
-def test_a_setting_of_another_backend_is_noted_and_a_variable_reaches_its_own(tmp_path):
+def test_declared_settings_apply_to_their_backend_only(tmp_path):
     options = run_options(read_cell("-b local --set priority=3", {}))
-    made = configured(tmp_path, line=config.line_values(options))
-    assert config.ignored_settings(options, made) == ("The local backend ignores --set priority.",)
-    made = configured(tmp_path, environ={"UV_ARGO_QUEUE": "day", "UV_ARGO_BACKEND": "batch"})
-    assert made.settings.of(BatchSettings).queue == "day"
+    configuration = configure(tmp_path, line=config.line_values(options))
+    assert config.ignored_settings(options, configuration) == ("The local backend ignores --set priority.",)
+    configuration = configure(tmp_path, environ={"UV_ARGO_QUEUE": "day", "UV_ARGO_BACKEND": "batch"})
+    assert configuration.settings.of(BatchSettings).queue == "day"
 
 
 @pytest.mark.usefixtures("batch")
-def test_a_declared_setting_may_not_take_a_name():
+def test_declared_setting_cannot_replace_another():
     @dataclass(frozen=True, kw_only=True)
     class Taken:
         image: str = field(default="", metadata={"help": "another"})
@@ -245,35 +247,35 @@ def test_a_declared_setting_may_not_take_a_name():
         settings_parser.declare("other", Taken)
 
 
-def test_resources_that_the_backend_does_not_use_are_noted(tmp_path, monkeypatch):
-    def noted(line: str) -> tuple[str, ...]:
+def test_ignored_resources_are_noted(tmp_path, monkeypatch):
+    def notes_for(line: str) -> tuple[str, ...]:
         options = run_options(read_cell(line, {}))
-        configuration = configured(tmp_path, line=config.line_values(options))
+        configuration = configure(tmp_path, line=config.line_values(options))
         return config.ignored_settings(options, configuration)
 
     line = "--cpu 2 --memory 8Gi --gpu 1 --resources disk=1Gi"
     monkeypatch.setattr(LocalBackend, "limited", frozenset({"cpu", "memory"}))
-    assert noted(line) == ("The local backend ignores gpu=1, disk=1Gi.",)
-    assert noted("-b argo " + line) == ()
+    assert notes_for(line) == ("The local backend ignores gpu=1, disk=1Gi.",)
+    assert notes_for("-b argo " + line) == ()
     monkeypatch.setattr(LocalBackend, "limited", frozenset())
-    assert noted("--cpu 2 --set retries=1") == ("The local backend ignores --set retries, cpu=2.",)
+    assert notes_for("--cpu 2 --set retries=1") == ("The local backend ignores --set retries, cpu=2.",)
     assert base.ignored_resources(FakeBackend(), ("gpu",)) == ("gpu",)
 
 
-def test_what_is_not_a_backend_is_refused_by_name(monkeypatch):
-    class Half:
+def test_incomplete_backend_is_rejected(monkeypatch):
+    class IncompleteBackend:
         capabilities = base.Capability.NONE
 
         def submit(self, program, spec, run_id, *, notebook=""):
             raise AssertionError
 
-    monkeypatch.setitem(sys.modules, "x", SimpleNamespace(Half=Half))
+    monkeypatch.setitem(sys.modules, "x", SimpleNamespace(Half=IncompleteBackend))
     monkeypatch.setattr(base, "_installed", lambda: {"half-in-tests": "x:Half"})
     with pytest.raises(BackendUnavailable, match="x:Half is not a backend: it lacks settings, target, find, watch"):
         base.load("half-in-tests")
 
 
-def test_each_backend_declares_settings_that_exist():
+def test_backends_declare_existing_settings():
     assert set(settings_parser.FIELDS) >= base.BACKEND_SETTINGS
     assert base.load("argo").settings == base.BACKEND_SETTINGS
     assert base.load("local").settings <= base.BACKEND_SETTINGS

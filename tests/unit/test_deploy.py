@@ -1,4 +1,4 @@
-"""deploy/ and containers/: what an administrator applies is what this package asks for."""
+"""deploy/ and containers/: the manifests for administrators match the code."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from uv_argo_magic.core.spec.run_spec import Settings
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 PAGE = (ROOT / "docs" / "administrators.md").read_text()
-NAMED = [*yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["resources"]]
+RESOURCES = [*yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["resources"]]
 
 
 def documents(name: str) -> list[dict]:
-    return [one for one in yaml.safe_load_all((DEPLOY / name).read_text()) if one]
+    return [document for document in yaml.safe_load_all((DEPLOY / name).read_text()) if document]
 
 
 def rules(name: str) -> set[tuple[str, str, tuple[str, ...]]]:
-    (role,) = (one for one in documents(name) if one["kind"] == "Role")
+    (role,) = (document for document in documents(name) if document["kind"] == "Role")
     return {
         (group, resource, tuple(rule["verbs"]))
         for rule in role["rules"]
@@ -34,31 +34,36 @@ def rules(name: str) -> set[tuple[str, str, tuple[str, ...]]]:
     }
 
 
-def test_the_role_of_users_is_what_the_client_and_an_argo_server_ask_for():
+def test_role_of_users_has_the_rights_of_the_client():
     allowed = {(group, resource, verb) for group, resource, verbs in rules("users.yaml") for verb in verbs}
     assert allowed == {
         (group, resource, verb) for group, resource, verbs, _ in (*role.ROLE, *role.SERVER_ROLE) for verb in verbs
     }
 
 
-def test_the_executor_may_report_and_no_more():
+def test_executor_can_only_report_results():
     assert rules("executor.yaml") == {("argoproj.io", "workflowtaskresults", ("create", "patch"))}
-    (binding,) = (one for one in documents("executor.yaml") if one["kind"] == "RoleBinding")
+    (binding,) = (document for document in documents("executor.yaml") if document["kind"] == "RoleBinding")
     assert [subject["name"] for subject in binding["subjects"]] == [template_manifests.EXECUTOR, "default"]
-    (secret,) = (one for one in documents("executor.yaml") if one["kind"] == "Secret")
+    (secret,) = (document for document in documents("executor.yaml") if document["kind"] == "Secret")
     assert secret["metadata"]["annotations"]["kubernetes.io/service-account.name"] == template_manifests.EXECUTOR
 
 
-def test_every_file_is_named_and_explained():
-    there = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*.yaml")} - {"kustomization.yaml"}
-    assert set(NAMED) == {name for name in there if not name.startswith("examples/")}
-    assert [name for name in there if name not in PAGE] == []
-    kept = {one["metadata"]["namespace"] for name in NAMED for one in documents(name) if "namespace" in one["metadata"]}
-    # The overlay's namespace is everybody's.
-    assert kept == set()
+def test_every_file_is_listed_and_documented():
+    files = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*.yaml")} - {"kustomization.yaml"}
+    assert set(RESOURCES) == {name for name in files if not name.startswith("examples/")}
+    assert [name for name in files if name not in PAGE] == []
+    namespaces = {
+        document["metadata"]["namespace"]
+        for name in RESOURCES
+        for document in documents(name)
+        if "namespace" in document["metadata"]
+    }
+    # The overlay sets the namespace of all manifests.
+    assert namespaces == set()
 
 
-def test_environments_are_installed_ahead_on_the_claim_of_the_example():
+def test_warm_example_uses_the_claim_of_the_example():
     (cron,), (claim,) = documents("examples/warm.yaml"), documents("examples/claim.yaml")
     container = cron["spec"]["workflowSpec"]["templates"][0]["container"]
     line = read_argv([*container["command"][1:], *container["args"]])
@@ -68,7 +73,7 @@ def test_environments_are_installed_ahead_on_the_claim_of_the_example():
     assert dict(options.sets) == {"store": f"claim/{claim['metadata']['name']}"}
 
 
-def test_what_runs_name_is_there():
+def test_documented_objects_exist():
     (semaphore,) = documents("semaphore.yaml")
     assert set(semaphore["data"]) == {"cells"}
     assert f"{semaphore['metadata']['name']}/cells" in PAGE
@@ -76,9 +81,9 @@ def test_what_runs_name_is_there():
     assert f"store=claim/{claim['metadata']['name']}" in PAGE
 
 
-def test_the_policy_admits_what_the_reference_shape_sends():
+def test_admission_policies_allow_our_workflows():
     policy = documents("examples/only-templates.yaml")[0]["spec"]
-    values = {one["name"]: one["expression"] for one in policy["variables"]}
+    values = {document["name"]: document["expression"] for document in policy["variables"]}
     allowed = set(re.findall(r"'(\w+)'", values["allowed"]))
     assert allowed == {"workflowTemplateRef", "arguments", "activeDeadlineSeconds", "ttlStrategy", "podGC"}
     assert set(re.findall(r"'([\w-]+)'", values["templates"])) == {
@@ -87,17 +92,17 @@ def test_the_policy_admits_what_the_reference_shape_sends():
     }
     assert values["maxSeconds"] == f"{Settings().deadline:.0f}"
     listed = documents("examples/only-listed.yaml")[0]["spec"]
-    values = {one["name"]: one["expression"] for one in listed["variables"]}
+    values = {document["name"]: document["expression"] for document in listed["variables"]}
     assert f"'{template_manifests.EXECUTOR}.service-account-token'" in values["secrets"]
     assert f"'{template_manifests.NO_PROGRAM}'" in values["configMaps"]
     assert f"startsWith('{workflow.config_map_name('')}')" in values["otherConfigMaps"]
 
 
 @pytest.mark.parametrize("pattern", [r"^ARG PYTHON=([\d.]+)$", r"^FROM docker\.io/library/python:\$\{PYTHON\}-slim"])
-def test_the_image_is_pinned_and_its_user_is_not_root(pattern):
+def test_containerfile_pins_versions_and_is_not_root(pattern):
     text = (ROOT / "containers" / "Containerfile").read_text()
-    found = re.search(pattern, text, re.MULTILINE)
-    assert found
-    assert all(version in images.IMAGES for version in found.groups())
+    match = re.search(pattern, text, re.MULTILINE)
+    assert match
+    assert all(version in images.IMAGES for version in match.groups())
     assert re.search(r"^ARG UV=\d+\.\d+\.\d+$", text, re.MULTILINE)
     assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The documentation is complete: its links lead to a file and a heading, and it names every setting and record."""
+"""The documentation is complete: its links are valid, and it names every setting, command, rule and record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def without_code(page: str) -> str:
 
 
 def anchors(page: str) -> set[str]:
-    """The anchors of the headings, as GitHub makes them."""
+    """The anchors of the headings on GitHub."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -40,7 +40,7 @@ def links() -> list[tuple[Path, str]]:
 
 
 @each(("path", "link"), links())
-def test_a_link_leads_to_a_file_and_a_heading(path, link):
+def test_links_are_valid(path, link):
     name, _, anchor = link.partition("#")
     target = path.parent / name if name else path
     assert target.exists()
@@ -54,11 +54,11 @@ def test_every_page_is_linked():
 
 
 def row(page: str, name: str) -> str:
-    """The row of a table that begins with this name, or with names among which it is."""
+    """The row of a table whose first cell has this name."""
     return next(line for line in page.splitlines() if re.match(rf"\| (?:`\w+`, )*`{name}`", line))
 
 
-def test_the_protocol_page_has_every_record_reason_and_tag():
+def test_protocol_page_has_every_record_reason_and_tag():
     page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
     for kind in log_reader.KINDS:
         text, fields = row(page, kind), log_reader._fields(kind)
@@ -79,13 +79,13 @@ def test_every_setting_is_documented():
     assert [name for name in settings_parser.FIELDS if not re.search(rf"\b{name}\b[`=]", text)] == []
 
 
-def test_every_command_and_every_option_of_a_cell_is_documented():
+def test_every_command_and_option_is_documented():
     text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
     assert [command.name for command in table.COMMANDS if not re.search(rf"\b{command.name}\b", text)] == []
     assert [option.flags[-1] for option in table.CELL.options if option.flags[-1] not in text] == []
 
 
-def test_every_rule_of_a_policy_is_documented():
+def test_every_policy_rule_is_documented():
     page = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
     documented = set()
     section = ""
@@ -97,7 +97,7 @@ def test_every_rule_of_a_policy_is_documented():
     assert documented == set(rules.RULES)
 
 
-def test_every_threat_has_a_test_or_is_not_stopped():
+def test_every_threat_has_a_test_or_is_marked_as_not_stopped():
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").partition("## Threats")[2]
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and "| attempt |" not in line]
     assert len(rows) > 30

@@ -1,9 +1,11 @@
-"""Texts are plain English: none of these phrases in documentation, messages, docstrings or comments."""
+"""Plain English: none of these phrases in documentation, messages, docstrings, comments or names of tests."""
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +22,13 @@ DOCUMENTS = (
     ROOT / "containers" / "Containerfile",
 )
 MODULES = tuple(sorted(ROOT.glob("uv_argo_magic/**/*.py")))
+TEST_MODULES = tuple(
+    path
+    for pattern in ("*.py", "browser/*.py", "ipython/*.py", "support/*.py", "typing/*.py", "unit/**/*.py")
+    for path in sorted((ROOT / "tests").glob(pattern))
+)
 GENERATED = "# Generated from "
-"""How a manifest begins that is written from a module: its texts are checked there."""
+"""First line of manifests that are generated from a module, where their texts are checked."""
 
 _PROGRAM = (
     "(?:uv|pip|Argo|Kubernetes|kubelet|pod|guest|runner|server|API|index|image|kernel|backend|controller|log|program)"
@@ -57,7 +64,7 @@ PHRASES = {
     r"\bblanks\b|\ba blank\b(?! line)": "space",
     r"\bat one time\b": "at a time",
     r"\b(?:wherein|whereof|therein|thereof|hereof)\b": "where, of which",
-    r"(?<!<)\bverb\b|\bverbs (?:that|of|for|are|in)\b": "command (a verb is a term of Kubernetes' RBAC)",
+    r"(?<!<)(?<!,\s)\bverb\b|\bverbs (?:that|of|for|are|in)\b": "command (a verb is a term of Kubernetes' RBAC)",
     r"\b(?:rooms|inhabitants|doors?)\b": "packages, layers, clients",
     r"\b(?:that|which) (?:is|are) there\b": "existing, that exists",
     r"\bseen there\b|\bfrom there\b": "name where",
@@ -78,15 +85,17 @@ PHRASES = {
     r"\blocation (?:a|an|there|it|you|they)\b": "where (or a word is missing)",
 }
 """Phrase -> what to write instead."""
+NAME_PATTERN = re.compile(r"^test (?:an?|the|what|who|whoever|whatever|where|it) ")
+"""Beginnings of test names that do not name a subject."""
 _PATTERNS = {re.compile(phrase.replace(" ", r"\s+"), re.IGNORECASE): advice for phrase, advice in PHRASES.items()}
 _ANY = re.compile(
     r"\b(?:" + "|".join(phrase.removeprefix(r"\b").replace(" ", r"\s+") for phrase in PHRASES).lower() + ")"
 )
-"""All of them, in lower case: one search shows that a text has none."""
+"""Any of them, in lower case: one search is enough for a text without them."""
 
 
 def problems(text: str, first_line: int = 1) -> Iterator[str]:
-    """Each phrase in a text, with its line and what to write instead."""
+    """The phrases in a text, with line and advice."""
     if not _ANY.search(text.lower()):
         return
     for pattern, advice in _PATTERNS.items():
@@ -97,13 +106,13 @@ def problems(text: str, first_line: int = 1) -> Iterator[str]:
 
 
 def may_have_problems(source: str) -> bool:
-    """Whether a phrase is anywhere in a module, in its code too; strings may be joined from several lines."""
+    """Whether a phrase is anywhere in a module, including its code and strings on several lines."""
     text = re.sub(r'"\s*\n\s*[rf]{0,2}"', "", source).replace("\\n", "\n").replace("is None", "is. None")
     return bool(_ANY.search(text.lower()))
 
 
 def prose(text: str) -> str:
-    """The text of a page or message without code, links and comments; line numbers stay."""
+    """The text of a page or message without code, links and comments, with the same line numbers."""
     text = re.sub(r"```.*?```|<!--.*?-->", lambda match: "\n" * match[0].count("\n"), text, flags=re.DOTALL)
     text = re.sub(r"<code>.*?</code>|``.*?``|`[^`\n]*`|\]\([^)]*\)|https?://\S+", "`", text)
     return re.sub(r"^(?: {4}|\t).*$", "", text, flags=re.MULTILINE)
@@ -117,7 +126,7 @@ def document_problems(path: Path) -> list[str]:
 
 
 def module_texts(source: str) -> Iterator[tuple[int, str]]:
-    """(first line, text) of every string, f-string, docstring and comment; a `#` in a string is taken for a comment."""
+    """(first line, text) of every string, f-string, docstring and comment; a `#` in a string counts as a comment."""
     parts: set[int] = set()
     for node in ast.walk(ast.parse(source)):  # an f-string comes before its parts
         if isinstance(node, ast.JoinedStr):
@@ -142,8 +151,22 @@ def module_problems(path: Path) -> list[str]:
     ]
 
 
-def relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def texts_of_tests(source: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of the names, docstrings and comments of a test module; a name has spaces for underscores."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.lineno, node.name.replace("_", " ")
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def problems_of_tests(source: str) -> list[str]:
+    texts = [(line, re.sub(r"``.*?``|`[^`\n]*`", "`", text)) for line, text in texts_of_tests(source)]
+    subjects = [f"line {line}: {text!r} (better: name the subject)" for line, text in texts if NAME_PATTERN.match(text)]
+    return subjects + [problem for line, text in texts for problem in problems(text, line)]
 
 
 @each("path", DOCUMENTS)
@@ -154,6 +177,27 @@ def test_documents_are_plain_english(path):
 @each("path", MODULES)
 def test_strings_docstrings_and_comments_are_plain_english(path):
     assert module_problems(path) == []
+
+
+@each("path", TEST_MODULES)
+def test_names_docstrings_and_comments_of_tests_are_plain_english(path):
+    assert problems_of_tests(path.read_text(encoding="utf-8")) == []
+
+
+@each(
+    ("source", "count"),
+    [
+        ("def test_what_is_kept(): pass", 2),
+        ("def test_a_session_ends(): pass", 1),
+        ("class Run:\n    def goes_on(self): pass", 1),
+        ('def f():\n    """The session goes on."""', 1),
+        ("x = 1  # nobody knows", 1),
+        ('x = "nobody knows"', 0),
+        ("def test_session_continues(): pass", 0),
+    ],
+)
+def test_phrases_in_tests_are_found(source, count):
+    assert len(problems_of_tests(source)) == count
 
 
 @each(
@@ -175,7 +219,7 @@ def test_strings_docstrings_and_comments_are_plain_english(path):
         "the user may not list pods",
     ],
 )
-def test_a_phrase_is_recognized(text):
+def test_phrases_are_found(text):
     assert list(problems(text))
 
 
@@ -193,11 +237,11 @@ def test_a_phrase_is_recognized(text):
         "They cannot be told apart from each other.",
     ],
 )
-def test_correct_english_passes(text):
+def test_correct_english_is_accepted(text):
     assert list(problems(text)) == []
 
 
-def test_code_is_not_prose():
+def test_code_is_not_checked():
     page = "Use `x is no y`.\n\n    nobody\n\n```python\nsaid\n```\n[text](said.md) <code>said</code>\n"
     assert list(problems(prose(page))) == []
     assert [problem.partition(":")[0] for problem in problems(prose(page + "nobody"))] == ["line 9"]
@@ -210,9 +254,9 @@ def test_texts_of_modules_are_found():
 
 
 @each("text", ["is\\nno x", 'x = ("it is "\n    f"no {x}")', "it is None where it is", "IS NO x", "name is none"])
-def test_a_phrase_in_a_module_is_not_overlooked(text):
+def test_may_have_problems_finds_phrases(text):
     assert may_have_problems(text)
 
 
-def test_code_alone_has_no_problems():
+def test_may_have_problems_ignores_code():
     assert not may_have_problems("x = y is None")

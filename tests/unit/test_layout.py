@@ -1,4 +1,4 @@
-"""The layout of the package: how many modules a folder has, and that each has a test that a reader finds."""
+"""The layout of the package: the number of modules in a folder, and the tests of each module."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "uv_argo_magic"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 FOLDERS = sorted({path.parent for path in MODULES})
-MOST = {PACKAGE: 7}
-"""Modules in a folder, but for those that have 16: the top is what a newcomer sees."""
+MOST_MODULES = {PACKAGE: 7}
+"""Maximum number of modules in a folder; 16 in other folders."""
 
 
 @each("folder", FOLDERS)
-def test_no_folder_has_too_many_modules(folder):
-    assert len([path for path in MODULES if path.parent == folder]) <= MOST.get(folder, 16)
+def test_folders_have_few_modules(folder):
+    assert len([path for path in MODULES if path.parent == folder]) <= MOST_MODULES.get(folder, 16)
 
 
 MOST_LATE_IMPORTS = 35
-"""Imports within functions: each saves measured time of `uv-argo run` or `%load_ext`, and says how much."""
+"""Maximum number of imports within functions; each saves measured time, and its comment says how much."""
 
 
 def late_imports(path: Path) -> list[str]:
@@ -33,23 +33,23 @@ def late_imports(path: Path) -> list[str]:
         return []
     lines = source.splitlines()
     functions = [node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.FunctionDef)]
-    found = {
+    late = {
         node.lineno
         for function in functions
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    return [lines[number - 1] for number in sorted(found)]
+    return [lines[number - 1] for number in sorted(late)]
 
 
-def test_few_imports_are_late_and_each_has_a_reason():
+def test_late_imports_are_few_and_have_a_reason():
     ours = [path for path in PACKAGE.rglob("*.py") if not path.relative_to(PACKAGE).parts[0].startswith("guest")]
-    found = [line for path in ours for line in late_imports(path)]
-    assert len(found) <= MOST_LATE_IMPORTS
-    assert [line for line in found if not re.search(r"# noqa: PLC0415 - \w", line)] == []
+    late = [line for path in ours for line in late_imports(path)]
+    assert len(late) <= MOST_LATE_IMPORTS
+    assert [line for line in late if not re.search(r"# noqa: PLC0415 - \w", line)] == []
 
 
-def test_every_module_has_a_test_of_its_name_or_a_line_in_contributing():
+def test_every_module_has_a_test_or_is_listed_in_contributing():
     stems = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where a module is tested")[2]
     tested_in = dict(re.findall(r"^\| `([\w/.*]+)` \| (.+) \|$", table, re.MULTILINE))

@@ -1,4 +1,4 @@
-"""requirements_files.py: which file is what, what includes what, and where the notebook's own file is."""
+"""requirements_files.py: formats of files, includes, and the requirements file of the notebook."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ CONDA = "name: x\ndependencies:\n  - python=3.12\n  - numpy=2\n  - pip:\n    - r
 
 @pytest.fixture
 def write(tmp_path):
-    def writing(files):
+    def write_files(files):
         for name, text in files.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
 
-    return writing
+    return write_files
 
 
-def lines(written, folder):
-    return requirements_files.read(written, folder).requirements.lines
+def read_lines(reference, folder):
+    return requirements_files.read(reference, folder).requirements.lines
 
 
-def refused(written, folder):
-    with pytest.raises(SpecError) as caught:
-        requirements_files.read(written, folder)
-    assert caught.value.hint
-    return caught.value
+def error_of(reference, folder):
+    with pytest.raises(SpecError) as exc_info:
+        requirements_files.read(reference, folder)
+    assert exc_info.value.hint
+    return exc_info.value
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "written", "expected"),
+    ("name", "text", "reference", "expected"),
     [
         ("requirements.txt", "\ufeffnumpy\r\nrich\r\n", "", ("numpy", "rich")),
         ("needs", "numpy", "", ("numpy",)),
@@ -72,10 +72,10 @@ def refused(written, folder):
         ("odd[plot].toml", PROJECT, "odd[plot].toml", ("numpy",)),
     ],
 )
-def test_a_file_is_known_by_its_name_else_by_what_is_in_it(write, tmp_path, name, text, written, expected):
+def test_format_is_known_by_name_or_content(write, tmp_path, name, text, reference, expected):
     write({name: text})
-    assert lines(written or name, tmp_path) == expected
-    assert lines(str(tmp_path / (written or name)), Path("/")) == expected
+    assert read_lines(reference or name, tmp_path) == expected
+    assert read_lines(str(tmp_path / (reference or name)), Path("/")) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_a_file_is_known_by_its_name_else_by_what_is_in_it(write, tmp_path, name
         ("other.ipynb", "{}", "Name its requirements file"),
     ],
 )
-def test_what_another_tool_must_export(write, tmp_path, name, text, command):
+def test_files_of_other_tools_are_rejected_with_a_command(write, tmp_path, name, text, command):
     write({name: text})
-    error = refused(name, tmp_path)
+    error = error_of(name, tmp_path)
     assert error.message.startswith(f"{name} is ")
     assert command in error.hint
 
 
-def test_what_a_requirements_file_includes(write, tmp_path):
+def test_includes_are_read(write, tmp_path):
     write(
         {
             "requirements.txt": "numpy\n-r sub/base.txt\n-c bounds.txt # why\n-r sub/base.txt\n",
@@ -110,9 +110,9 @@ def test_what_a_requirements_file_includes(write, tmp_path):
             "last.txt": "six==1.17.0",
         }
     )
-    asked = requirements_files.read("requirements.txt", tmp_path)
-    assert asked.requirements.lines == ("numpy", "pandas", "scipy")
-    assert asked.constraints == ("scipy<2", "attrs>=20", "six==1.17.0")
+    parsed = requirements_files.read("requirements.txt", tmp_path)
+    assert parsed.requirements.lines == ("numpy", "pandas", "scipy")
+    assert parsed.constraints == ("scipy<2", "attrs>=20", "six==1.17.0")
 
 
 @pytest.mark.parametrize(
@@ -131,34 +131,34 @@ def test_what_a_requirements_file_includes(write, tmp_path):
         ({"a.txt": "six @ git+https://h.example.com/six"}, "which has no hash"),
     ],
 )
-def test_what_is_wrong_in_a_requirements_file(write, tmp_path, files, message):
+def test_invalid_includes_are_rejected(write, tmp_path, files, message):
     write(files)
-    assert message in refused("a.txt", tmp_path).message
+    assert message in error_of("a.txt", tmp_path).message
 
 
-def test_files_that_include_each_other_in_a_long_chain(write, tmp_path):
+def test_long_chains_of_includes_are_limited(write, tmp_path):
     write({f"f{i}.txt": f"p{i}\n-r f{i + 1}.txt" for i in range(30)})
-    assert refused("f0.txt", tmp_path).message == "f19.txt, line 2: more than 20 files include each other"
-    # Each file twice in the one before: read once, not two to the power of nineteen times.
+    assert error_of("f0.txt", tmp_path).message == "f19.txt, line 2: more than 20 files include each other"
+    # Each file is included twice, but must be read only once.
     write({f"g{i}.txt": f"p{i}\n-r g{i + 1}.txt\n-r g{i + 1}.txt" for i in range(19)} | {"g19.txt": "last"})
-    assert len(lines("g0.txt", tmp_path)) == 20
+    assert len(read_lines("g0.txt", tmp_path)) == 20
 
 
-def test_files_that_cannot_be_read(write, tmp_path, monkeypatch):
+def test_unreadable_files_are_rejected(write, tmp_path, monkeypatch):
     write({"needs.txt": "numpy", "folder/x": ""})
-    assert "did you mean needs.txt?" in refused("need.txt", tmp_path).message
-    assert refused("no/such/file", tmp_path).message == "cannot read no/such/file: No such file or directory"
-    assert refused("folder", tmp_path).message == "cannot read folder: Is a directory"
+    assert "did you mean needs.txt?" in error_of("need.txt", tmp_path).message
+    assert error_of("no/such/file", tmp_path).message == "cannot read no/such/file: No such file or directory"
+    assert error_of("folder", tmp_path).message == "cannot read folder: Is a directory"
     (tmp_path / "needs.txt").write_bytes(b"\xff\xfe\x00")
-    assert refused("needs.txt", tmp_path).message == "needs.txt is not UTF-8 text"
+    assert error_of("needs.txt", tmp_path).message == "needs.txt is not UTF-8 text"
     monkeypatch.setattr(requirements_files, "LARGEST", 2)
-    assert refused("needs.txt", tmp_path).message == "needs.txt is too large for a list of requirements"
+    assert error_of("needs.txt", tmp_path).message == "needs.txt is too large for a list of requirements"
 
 
-def test_extras_and_groups_where_there_are_none(write, tmp_path):
+def test_missing_extras_and_groups_are_rejected(write, tmp_path):
     write({"x.lock": "numpy", "pyproject.toml": PROJECT})
-    assert refused("x.lock[plot]", tmp_path).message == "x.lock has no extras and no groups"
-    assert "unknown group dev" in refused("pyproject.toml:dev", tmp_path).message
+    assert error_of("x.lock[plot]", tmp_path).message == "x.lock has no extras and no groups"
+    assert "unknown group dev" in error_of("pyproject.toml:dev", tmp_path).message
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_extras_and_groups_where_there_are_none(write, tmp_path):
         ("# /// script\n# dependencies = 1\n# ///\n", 'tool.py: script block, line 2: "dependencies" is not a list'),
     ],
 )
-def test_a_script_without_what_it_needs(write, tmp_path, text, message):
+def test_script_without_dependencies_is_rejected(write, tmp_path, text, message):
     write({"tool.py": text})
-    assert message in refused("tool.py", tmp_path).message
+    assert message in error_of("tool.py", tmp_path).message
 
 
-def test_the_python_that_a_file_requires(write, tmp_path):
+def test_requires_python_is_read(write, tmp_path):
     write({"tool.py": SCRIPT, "environment.yml": CONDA})
     assert requirements_files.read("tool.py", tmp_path).requires_python == ((">=3.11", "tool.py"),)
     assert requirements_files.read("environment.yml", tmp_path).requires_python == (("==3.12.*", "environment.yml"),)
@@ -197,12 +197,12 @@ def test_the_python_that_a_file_requires(write, tmp_path):
         ("dependencies:\n- pip:\n  - -e .", "environment.yml, line 3, character 1"),
     ],
 )
-def test_a_broken_environment(write, tmp_path, text, message):
+def test_invalid_conda_environments_are_rejected(write, tmp_path, text, message):
     write({"environment.yml": text})
-    assert refused("environment.yml", tmp_path).message.startswith(message)
+    assert error_of("environment.yml", tmp_path).message.startswith(message)
 
 
-def test_an_environment_in_full(write, tmp_path):
+def test_complete_conda_environment_is_read(write, tmp_path):
     write(
         {
             "environment.yml": "name: x\nchannels: [conda-forge]\nvariables: {A: '1'}\nprefix: /x\ndependencies:\n"
@@ -210,19 +210,19 @@ def test_an_environment_in_full(write, tmp_path):
             "base.txt": "six",
         }
     )
-    asked = requirements_files.read("environment.yml", tmp_path)
-    assert asked.requirements.lines == ("numpy", 'rich; os_name == "posix"', "six")
-    assert asked.notes == ("environment.yml: its variables are ignored; use --set variables=NAME=VALUE.",)
+    parsed = requirements_files.read("environment.yml", tmp_path)
+    assert parsed.requirements.lines == ("numpy", 'rich; os_name == "posix"', "six")
+    assert parsed.notes == ("environment.yml: its variables are ignored; use --set variables=NAME=VALUE.",)
 
 
-def test_yaml_without_its_reader(write, tmp_path, monkeypatch):
+def test_missing_yaml_library_is_reported(write, tmp_path, monkeypatch):
     write({"environment.yml": CONDA})
     monkeypatch.setitem(sys.modules, "yaml", None)
-    error = refused("environment.yml", tmp_path)
+    error = error_of("environment.yml", tmp_path)
     assert error.hint == 'Install it: pip install "uv-argo-magic[conda]"'
 
 
-def test_the_notebooks_own_file(write, tmp_path):
+def test_requirements_file_of_the_notebook(write, tmp_path):
     assert requirements_files.notebook_file("", tmp_path) is None
     assert requirements_files.notebook_file("6f1e-session", tmp_path) is None
     assert (
@@ -230,14 +230,14 @@ def test_the_notebooks_own_file(write, tmp_path):
     )
     assert requirements_files.read_notebook("a/study.v2.ipynb", tmp_path) is None
     write({"a/study.v2.requirements.txt": "numpy\n-r base.txt", "a/base.txt": "six"})
-    found = requirements_files.read_notebook(str(tmp_path / "a" / "study.v2.ipynb"), Path("/"))
-    assert found.requirements.lines == ("numpy", "six")
+    parsed = requirements_files.read_notebook(str(tmp_path / "a" / "study.v2.ipynb"), Path("/"))
+    assert parsed.requirements.lines == ("numpy", "six")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_files_of_powershell_are_utf_16(tmp_path, encoding):
+def test_utf_16_files_of_powershell_are_read(tmp_path, encoding):
     (tmp_path / "requirements.txt").write_bytes("\ufeffidna==3.10\r\n".encode(encoding))
-    assert lines("requirements.txt", tmp_path) == ("idna==3.10",)
+    assert read_lines("requirements.txt", tmp_path) == ("idna==3.10",)
 
 
 @pytest.mark.parametrize(
@@ -252,14 +252,14 @@ def test_files_of_powershell_are_utf_16(tmp_path, encoding):
          "mine are installed from folders", "pip list --exclude-editable"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_refused_with_one_command(write, tmp_path, name, text, problem, command):
+def test_unsupported_formats_are_rejected_with_a_command(write, tmp_path, name, text, problem, command):
     write({name: text})
-    error = refused(name, tmp_path)
+    error = error_of(name, tmp_path)
     assert problem in error.message
     assert command in error.hint
 
 
-def test_the_uv_keys_of_a_script_are_those_of_the_file(write, tmp_path):
+def test_uv_settings_of_a_script_are_read(write, tmp_path):
     block = [
         "exclude-newer = '2025-01-01'",
         "constraint-dependencies = ['idna<3']",

@@ -115,9 +115,9 @@ def test_invalid_exports_are_rejected(history, store_run, tmp_path, fields, args
     (tmp_path / "bytes.py").write_bytes(b"\xff\xfe")
     (tmp_path / "folder.py").mkdir()
     store_run(**fields)
-    with pytest.raises(SpecError, match=message) as caught:
+    with pytest.raises(SpecError, match=message) as exc_info:
         export_run(history, *args)
-    assert caught.value.hint
+    assert exc_info.value.hint
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["bytes.py", "folder.py", "mine.py"]
 
 

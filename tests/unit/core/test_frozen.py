@@ -82,9 +82,9 @@ def test_values_are_keywords_with_defaults():
     ],
 )
 def test_missing_and_unknown_values_are_rejected(values, message):
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(TypeError) as exc_info:
         Named(**values)
-    assert str(caught.value) == message
+    assert str(exc_info.value) == message
 
 
 def test_positional_values_are_rejected():

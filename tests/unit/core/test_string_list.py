@@ -23,10 +23,10 @@ from uv_argo_magic.core import string_list
     ],
 )
 def test_find_returns_the_list_and_its_end(text, items):
-    found = string_list.find(f"x {text} y", 2)
-    assert found is not None
-    assert json.loads(found[0]) == items
-    assert found[1] == 2 + len(text)
+    match = string_list.find(f"x {text} y", 2)
+    assert match is not None
+    assert json.loads(match[0]) == items
+    assert match[1] == 2 + len(text)
 
 
 @each("text", ["[a]", "['a'", "['a' 'b']", "['a\n']", "x", "[" * 9999])

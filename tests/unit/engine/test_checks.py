@@ -1,4 +1,4 @@
-"""engine/checks.py: a check refuses whatever would reach a backend, and no module leads around it."""
+"""engine/checks.py: checks apply to everything that reaches a backend, and no module bypasses them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ LOCK = Lock(packages=(Package(name="leftpad", version="1.0"),), target=Target(py
 
 @pytest.fixture
 def proposals(monkeypatch, tmp_path):
-    """What a check that refuses everything saw."""
+    """The proposals seen by a check that refuses everything."""
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path))
-    seen = []
+    proposals = []
 
     def refuse(proposal):
-        seen.append(proposal)
+        proposals.append(proposal)
         raise PolicyError("leftpad is not allowed", hint="Ask your administrator for it.")
 
     monkeypatch.setattr(checks, "CHECKS", [refuse])
-    return seen
+    return proposals
 
 
-def test_a_run_is_refused_with_its_whole_lock_before_anything_is_submitted(proposals):
+def test_run_is_refused_before_it_is_submitted(proposals):
     spec, backend = RunSpec(cell="1", requirements=parse("leftpad")), FakeBackend()
     with pytest.raises(PolicyError, match="leftpad is not allowed"):
         prepare(spec, backend, resolution=LOCK)
@@ -42,7 +42,7 @@ def test_a_run_is_refused_with_its_whole_lock_before_anything_is_submitted(propo
     assert (proposal.spec, proposal.resolution, proposal.purpose) == (spec, LOCK, "run")
 
 
-def test_a_probe_and_an_export_are_refused_as_well(proposals, tmp_path):
+def test_probe_and_export_are_refused(proposals, tmp_path):
     backend = FakeBackend()
     with pytest.raises(PolicyError):
         image_probe.inspect_image(RunSpec(cell="", settings=Settings(base="own")), backend, tmp_path)
@@ -52,12 +52,12 @@ def test_a_probe_and_an_export_are_refused_as_well(proposals, tmp_path):
     assert backend.submitted == []
 
 
-def test_without_checks_nothing_is_refused():
+def test_nothing_is_refused_without_checks():
     checks.enforce(checks.Proposal(spec=RunSpec(cell=""), resolution=LOCK))
 
 
-def calls(*methods):
-    """The modules of the package that call one of these, each named as it is written: `backend.submit`."""
+def modules_that_call(*methods):
+    """The modules of the package that call one of these methods, given as in the source: `backend.submit`."""
     root = Path(uv_argo_magic.__file__).parent
     names = {method.rpartition(".")[2] for method in methods}
     for path in root.rglob("*.py"):
@@ -70,9 +70,9 @@ def calls(*methods):
                             yield path.relative_to(root).as_posix()
 
 
-def test_one_module_builds_programs_and_two_submit_them():
-    assert set(calls("program.build", "programs.build")) == {"engine/build.py"}
-    assert set(calls("backend.submit", "chosen.submit", "self._backend.submit")) <= {
+def test_only_known_modules_build_and_submit_programs():
+    assert set(modules_that_call("program.build", "programs.build")) == {"engine/build.py"}
+    assert set(modules_that_call("backend.submit", "chosen.submit", "self._backend.submit")) <= {
         "engine/run.py",
         "engine/image_probe.py",
     }

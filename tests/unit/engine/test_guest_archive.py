@@ -8,29 +8,29 @@ from uv_argo_magic import guest
 from uv_argo_magic.engine.guest_archive import guest_archive, notebook_modules, stripped
 
 LIMIT = 64 * 1024
-"""Every workflow carries the guest, and a template has room for 96 kB with the cell and its lock."""
+"""Every workflow contains the guest; a template has room for 96 kB, including the cell and its lock."""
 
 SESSION_LIMIT = 80 * 1024
-"""With the worker of sessions, which gets its cells and their locks by its channel."""
+"""With the worker of sessions, which receives cells and their locks through its channel."""
 
 
-def test_the_guest_is_small_in_base64():
+def test_guest_is_small_in_base64():
     assert len(base64.b64encode(guest_archive())) <= LIMIT
 
 
-def unpacked(*parts):
+def read_archive(*parts):
     return json.loads(zlib.decompress(guest_archive(*parts)))
 
 
-def test_the_archive_holds_every_module_of_the_guest_and_compiles_for_python_3_8():
+def test_archive_has_all_modules_and_supports_python_3_8():
     folder = Path(guest.__file__).parent
     modules = {path.relative_to(folder).as_posix() for path in (*folder.glob("*.py"), *folder.glob("install/*.py"))}
-    assert {name.removeprefix("uv_argo_guest/") for name in unpacked()} == modules
-    for name, text in unpacked("session", "persistent", "provision").items():
+    assert {name.removeprefix("uv_argo_guest/") for name in read_archive()} == modules
+    for name, text in read_archive("session", "persistent", "provision").items():
         ast.parse(text, name, feature_version=(3, 8))
 
 
-def test_the_modules_of_a_notebooks_cell_leave_room_in_a_template():
+def test_notebook_modules_fit_into_a_template():
     modules = notebook_modules()
     assert {"IPython/display.py", "ipykernel/zmqshell.py", "uv_argo_notebook/__init__.py"} <= set(modules)
     for name, text in modules.items():
@@ -39,7 +39,7 @@ def test_the_modules_of_a_notebooks_cell_leave_room_in_a_template():
     assert sum(sizes) * 4 / 3 <= 79 * 1024
 
 
-def test_comments_and_docstrings_stay_here_and_lines_keep_their_numbers():
+def test_stripped_source_keeps_its_line_numbers():
     source = (
         '"""Doc\n\nstring."""\n# note\nx = "# text"  # note\ndef f():\n    """Doc."""\n'
         'class A:\n    y = 1\n    "about y"\n'
@@ -47,18 +47,18 @@ def test_comments_and_docstrings_stay_here_and_lines_keep_their_numbers():
     assert stripped(source) == '\n\n\n\nx = "# text"\ndef f():\n    pass\nclass A:\n    y = 1\n\n'
 
 
-def test_the_archive_is_packed_once_for_each_version_of_the_guest(tmp_path, monkeypatch):
+def test_archive_is_cached_per_version_of_the_guest(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path))
-    packed = guest_archive.__wrapped__()
+    archive = guest_archive.__wrapped__()
     monkeypatch.setattr("uv_argo_magic.engine.guest_archive._pack", lambda modules: b"other")
-    assert guest_archive.__wrapped__() == packed
+    assert guest_archive.__wrapped__() == archive
     (cached,) = (tmp_path / "cache" / "guest").iterdir()
     cached.unlink()
     assert guest_archive.__wrapped__() == b"other"
 
 
-def test_the_worker_of_sessions_travels_with_sessions_only():
-    names, more = unpacked(), unpacked("session")
+def test_session_worker_is_sent_only_for_sessions():
+    names, more = read_archive(), read_archive("session")
     assert set(more) - set(names) >= {"uv_argo_guest/session/__init__.py", "uv_argo_guest/session/worker.py"}
     assert not [name for name in names if "session" in name]
     assert len(base64.b64encode(guest_archive("session"))) <= SESSION_LIMIT

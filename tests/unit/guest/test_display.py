@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases
-"""Displays: the same mimebundles as IPython's formatter gives, sent as records."""
+"""guest/display.py: the same mimebundles as IPython's formatter, sent as records."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from uv_argo_magic.guest.display import Displays, FormatterWarning
 
 
 class Sink(list):
-    """Takes records as the guest's `emit` does, and checks that the client can read each."""
+    """Receives records like `emit` of the guest, and checks that the client can read them."""
 
     def __call__(self, kind, **fields):
         line = json.dumps({"k": kind, "b": "x", "n": len(self) + 1, "t": 0.0, **fields})
@@ -31,11 +31,11 @@ def displays(sink):
     return Displays(sink)
 
 
-def shows(**methods):
+def displayable(**methods):
     return type("Shown", (), {"__repr__": lambda _: "shown", **methods})()
 
 
-def give(value):
+def returns(value):
     return lambda *_args, **_named: value
 
 
@@ -64,35 +64,35 @@ class ClassLevel:
         return "of the class"
 
 
-SAME = [
-    1, "text", None, [1, 2], {"a": 1}, shows(_repr_html_=give("<b>x</b>")), shows(_repr_html_=give(("<b>x</b>", {"w": 1}))),
-    shows(_repr_png_=give(b"png")), shows(_repr_png_=give("text")), shows(_repr_jpeg_=give((b"jpeg", {"width": 1}))),
-    shows(_repr_svg_=give("<svg/>")), shows(_repr_latex_=give("$x$")), shows(_repr_json_=give({"a": [1]})),
-    shows(_repr_json_=give(([1], {"expanded": True}))), shows(_repr_javascript_=give("x")), shows(_repr_pdf_=give(b"pdf")),
-    shows(_repr_markdown_=give("*x*")), shows(_repr_html_=give(None)), shows(_repr_html_=3), OwnBundle(), Everything(),
-    ClassLevel, ClassLevel(), shows(_repr_mimebundle_=give(None)), shows(_repr_mimebundle_=give({})),
-    shows(_repr_html_=lambda _: (_ for _ in ()).throw(NotImplementedError)),
+VALUES = [
+    1, "text", None, [1, 2], {"a": 1}, displayable(_repr_html_=returns("<b>x</b>")), displayable(_repr_html_=returns(("<b>x</b>", {"w": 1}))),
+    displayable(_repr_png_=returns(b"png")), displayable(_repr_png_=returns("text")), displayable(_repr_jpeg_=returns((b"jpeg", {"width": 1}))),
+    displayable(_repr_svg_=returns("<svg/>")), displayable(_repr_latex_=returns("$x$")), displayable(_repr_json_=returns({"a": [1]})),
+    displayable(_repr_json_=returns(([1], {"expanded": True}))), displayable(_repr_javascript_=returns("x")), displayable(_repr_pdf_=returns(b"pdf")),
+    displayable(_repr_markdown_=returns("*x*")), displayable(_repr_html_=returns(None)), displayable(_repr_html_=3), OwnBundle(), Everything(),
+    ClassLevel, ClassLevel(), displayable(_repr_mimebundle_=returns(None)), displayable(_repr_mimebundle_=returns({})),
+    displayable(_repr_html_=lambda _: (_ for _ in ()).throw(NotImplementedError)),
 ]  # fmt: skip
 FILTERS = [{}, {"include": ["text/html"]}, {"exclude": ["text/plain"]}, {"include": ["application/x"]}]
 
 
 @each("kinds", FILTERS)
-@each("value", SAME)
-def test_the_bundle_is_the_one_ipython_makes(displays, value, kinds):
+@each("value", VALUES)
+def test_bundle_is_that_of_ipython(displays, value, kinds):
     assert displays.bundle(value, **kinds) == DisplayFormatter().format(value, **kinds)
 
 
-def test_an_object_may_display_itself(displays, sink):
-    shown = []
-    displays.result(shows(_ipython_display_=lambda _: shown.append(1)))
-    assert (shown, sink) == ([1], [])
+def test_object_can_display_itself(displays, sink):
+    calls = []
+    displays.result(displayable(_ipython_display_=lambda _: calls.append(1)))
+    assert (calls, sink) == ([1], [])
 
 
-def test_a_representation_that_fails_is_sent_as_a_traceback_and_the_others_go_on(displays, sink):
+def test_failing_representation_is_sent_as_a_traceback(displays, sink):
     def fail(_self):
         raise RuntimeError("no html today")
 
-    broken = shows(_repr_html_=fail, _ipython_display_=fail, _repr_latex_=give("$x$"))
+    broken = displayable(_repr_html_=fail, _ipython_display_=fail, _repr_latex_=returns("$x$"))
     displays.display(broken)
     displays.result(broken)
     assert [kind for kind, _ in sink] == ["traceback", "traceback", "display", "traceback", "traceback", "result"]
@@ -103,7 +103,7 @@ def test_a_representation_that_fails_is_sent_as_a_traceback_and_the_others_go_on
     assert {fields["error"]["evalue"] for fields in tracebacks} == {"no html today"}
 
 
-def test_a_value_too_deep_to_show_costs_a_few_lines(displays, sink):
+def test_traceback_of_a_deep_value_is_short(displays, sink):
     deep = []
     for _ in range(100_000):
         deep = [deep]
@@ -113,13 +113,13 @@ def test_a_value_too_deep_to_show_costs_a_few_lines(displays, sink):
     assert fields["text"].count("\n") < 30
 
 
-def test_a_value_of_the_wrong_type_is_left_out_with_a_warning(displays):
+def test_value_of_the_wrong_type_is_omitted_with_a_warning(displays):
     with pytest.warns(FormatterWarning, match=r"text/html formatter returned invalid type <class 'int'>"):
-        data, _ = displays.bundle(shows(_repr_html_=give(3)))
+        data, _ = displays.bundle(displayable(_repr_html_=returns(3)))
     assert data == {"text/plain": "shown"}
 
 
-def test_bytes_travel_as_base64_and_numbers_that_are_no_json_by_name(displays, sink):
+def test_bytes_are_base64_and_nan_is_a_name(displays, sink):
     displays.display({"image/png": b"\x89PNG", "application/json": {"x": [float("nan"), 1.5, True]}}, raw=True)
     data = sink[0][1]["data"]
     assert base64.b64decode(data["image/png"]) == b"\x89PNG"
@@ -128,7 +128,7 @@ def test_bytes_travel_as_base64_and_numbers_that_are_no_json_by_name(displays, s
         displays.display({"application/json": object()}, raw=True)
 
 
-def test_a_display_with_an_id_gives_a_handle_that_changes_it(displays, sink):
+def test_display_handle_updates_its_display(displays, sink):
     handle = displays.display("a", display_id=True)
     handle.update("b")
     handle.display("c")
@@ -144,7 +144,7 @@ def test_a_display_with_an_id_gives_a_handle_that_changes_it(displays, sink):
         displays.display(1, update=True)
 
 
-def test_results_and_clearing(displays, sink):
+def test_results_and_clearing_are_sent(displays, sink):
     displays.result(None)
     displays.result([1])
     displays.clear_output()
@@ -153,8 +153,8 @@ def test_results_and_clearing(displays, sink):
     assert kinds == [("result", None), ("clear", False), ("clear", True), ("display", None)]
 
 
-def test_a_display_beyond_the_limit_is_a_sentence(sink):
-    Displays(sink, max_bytes=100).display(shows(_repr_html_=give("x" * 2_000_000)))
+def test_display_above_the_limit_is_replaced_by_a_note(sink):
+    Displays(sink, max_bytes=100).display(displayable(_repr_html_=returns("x" * 2_000_000)))
     ((_, fields),) = sink
     assert list(fields["data"]) == ["text/plain"]
     assert "2.0 MB" in fields["data"]["text/plain"]

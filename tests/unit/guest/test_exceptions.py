@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases
-"""What the guest sends of an exception: everything, bounded, and never by raising."""
+"""guest/exceptions.py: exceptions are described completely, with limits, and without raising again."""
 
 import json
 import linecache
@@ -13,7 +13,7 @@ CELL = "/over/there/cell.py"
 
 
 def describe_cell(cell, hidden=(__file__,)):
-    """The record of the exception that this cell raises."""
+    """The description of the exception that this cell raises."""
     linecache.cache[CELL] = (len(cell), None, cell.splitlines(keepends=True), CELL)
     try:
         exec(compile(cell, CELL, "exec"), {"__name__": "__main__"})
@@ -24,7 +24,7 @@ def describe_cell(cell, hidden=(__file__,)):
     raise AssertionError("the cell did not raise")
 
 
-def test_name_text_types_arguments_and_frames():
+def test_description_has_name_message_types_and_frames():
     data = describe_cell(
         "class MyError(ZeroDivisionError): pass\n\ndef f(x, *a, k=1, **kw):\n    raise MyError('no', x)\nf(0)\n"
     )
@@ -39,7 +39,7 @@ def test_name_text_types_arguments_and_frames():
     assert (outer["col"], outer["end_col"]) == (0, 4)
 
 
-def test_frames_of_libraries_bring_the_lines_around_and_ours_are_left_out():
+def test_library_frames_have_source_and_ours_are_omitted():
     data = describe_cell("import json\njson.loads('{')\n")
     assert [frame["func"].rpartition(".")[2] for frame in data["frames"]] == [
         "<module>",
@@ -50,14 +50,14 @@ def test_frames_of_libraries_bring_the_lines_around_and_ours_are_left_out():
     library = data["frames"][1]
     assert library["lines"][library["line"] - library["first"]].strip() == "return _default_decoder.decode(s)"
     assert len(library["lines"]) == 7
-    shown = describe_cell("1/0", hidden=())
-    assert [frame["file"] for frame in shown["frames"]] == [__file__, CELL]
+    with_our_frames = describe_cell("1/0", hidden=())
+    assert [frame["file"] for frame in with_our_frames["frames"]] == [__file__, CELL]
 
 
-def test_causes_contexts_notes_and_groups():
+def test_causes_contexts_notes_and_groups_are_described():
     data = describe_cell("try:\n    1/0\nexcept Exception as e:\n    raise KeyError('x') from e")
     assert data["cause"]["ename"] == "ZeroDivisionError"
-    assert data["context"] is None  # the same one, once
+    assert data["context"] is None  # since it is the cause
     assert data["suppress_context"]
     data = describe_cell("try:\n    1/0\nexcept Exception:\n    e = KeyError('x'); e.add_note('n'); raise e")
     assert (data["context"]["evalue"], data["notes"], data["evalue"]) == ("division by zero", ["n"], "'x'")
@@ -67,7 +67,7 @@ def test_causes_contexts_notes_and_groups():
     assert data["members"][1]["members"][0]["attributes"] == {"errno": 2, "strerror": "no", "filename": "f"}
 
 
-def test_chains_that_lead_back_and_very_long_ones_end():
+def test_cyclic_and_very_long_chains_are_limited():
     assert (
         describe_cell("a = ValueError('a'); b = ValueError('b'); a.__context__ = b; b.__context__ = a\nraise a")[
             "evalue"
@@ -81,7 +81,7 @@ def test_chains_that_lead_back_and_very_long_ones_end():
     assert depth == MAX_EXCEPTIONS
 
 
-def test_deep_recursion_is_one_frame_and_its_repeats():
+def test_deep_recursion_is_compact():
     data = describe_cell("def f(n): return g(n)\ndef g(n): return f(n + 1)\nf(0)")
     assert data["ename"] == "RecursionError"
     assert len(data["frames"]) <= 4
@@ -89,7 +89,7 @@ def test_deep_recursion_is_one_frame_and_its_repeats():
     assert len(json.dumps(data)) < 20_000
 
 
-def test_the_middle_of_an_endless_traceback_is_left_out_and_counted():
+def test_middle_of_a_very_long_traceback_is_omitted():
     limit = sys.getrecursionlimit()
     try:
         data = describe_cell("import sys\nsys.setrecursionlimit(9000)\ndef f(n): return f(n + 1)\nf(0)")
@@ -99,15 +99,15 @@ def test_the_middle_of_an_endless_traceback_is_left_out_and_counted():
     assert data["omitted"] > 4000
 
 
-def test_syntax_errors_bring_where_they_point():
+def test_syntax_errors_have_their_position():
     data = describe_cell("import ast\nast.parse('x = (\\n', 'foo.py')")
-    where = data["syntax"]
-    assert (where["filename"], where["lineno"], where["offset"], where["cell"]) == ("foo.py", 1, 5, False)
-    assert (where["msg"], where["text"]) == ("'(' was never closed", "x = (\n")
+    syntax = data["syntax"]
+    assert (syntax["filename"], syntax["lineno"], syntax["offset"], syntax["cell"]) == ("foo.py", 1, 5, False)
+    assert (syntax["msg"], syntax["text"]) == ("'(' was never closed", "x = (\n")
     assert data["args"] is None
 
 
-HOSTILE = [
+HOSTILE_CELLS = [
     "class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E",
     "class E(Exception):\n    def __str__(self): return 3\nraise E",
     "class E(Exception):\n    def __str__(self): raise SystemExit\nraise E",
@@ -124,14 +124,14 @@ HOSTILE = [
 ]
 
 
-@each("cell", HOSTILE)
-def test_whatever_the_exception_does_something_is_told(cell):
+@each("cell", HOSTILE_CELLS)
+def test_hostile_exceptions_are_described(cell):
     data = describe_cell(cell)
     assert data["ename"]
     assert len(json.dumps(data)) < 100_000
 
 
-def test_arguments_that_cannot_travel_are_left_out():
+def test_unsupported_arguments_are_omitted():
     assert describe_cell("raise ValueError(object())")["args"] is None
     assert describe_cell("raise ValueError({1, 2}, b'x')")["args"] == [
         {"@": "set", "v": [1, 2]},
@@ -142,7 +142,7 @@ def test_arguments_that_cannot_travel_are_left_out():
     }
 
 
-def test_an_import_error_names_every_module_that_the_cell_lacks():
+def test_import_error_names_all_missing_modules():
     cell = """
 import json, nope_one
 from nope_two.deep import x

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables of cases
-"""The guest's text of a value is IPython's, letter by letter."""
+"""guest/pretty.py: the same text of values as IPython."""
 
 import collections
 import dataclasses
@@ -15,7 +15,7 @@ import types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from IPython.lib import pretty as theirs
+from IPython.lib import pretty as ipython_pretty
 from support.cases import each
 
 from uv_argo_magic.guest.pretty import pretty
@@ -150,28 +150,28 @@ TABLE = [
 
 
 @each("value", TABLE)
-def test_the_text_is_ipythons(value):
-    assert pretty(value) == theirs.pretty(value)
+def test_text_is_that_of_ipython(value):
+    assert pretty(value) == ipython_pretty.pretty(value)
 
 
-def test_values_without_a_repr_of_their_own_show_class_and_address():
+def test_default_repr_shows_class_and_address():
     plain = Plain()
-    assert pretty(plain) == theirs.pretty(plain)
-    assert pretty([plain, plain.method]) == theirs.pretty([plain, plain.method])
+    assert pretty(plain) == ipython_pretty.pretty(plain)
+    assert pretty([plain, plain.method]) == ipython_pretty.pretty([plain, plain.method])
     sub = Sub()
-    assert pretty(sub.parent()) == theirs.pretty(sub.parent())
-    lying = LyingClass()
-    assert pretty(lying) == theirs.pretty(lying)
+    assert pretty(sub.parent()) == ipython_pretty.pretty(sub.parent())
+    lying_class = LyingClass()
+    assert pretty(lying_class) == ipython_pretty.pretty(lying_class)
 
 
-def test_the_environment_is_shown_as_a_mapping(monkeypatch):
+def test_os_environ_is_shown_as_a_mapping(monkeypatch):
     monkeypatch.setattr(os, "environ", type(os.environ)({}, *(vars(os.environ)[k] for k in
                         ("encodekey", "decodekey", "encodevalue", "decodevalue"))))  # fmt: skip
     os.environ["A"] = "b"
-    assert pretty(os.environ) == theirs.pretty(os.environ) == "environ{'A': 'b'}"
+    assert pretty(os.environ) == ipython_pretty.pretty(os.environ) == "environ{'A': 'b'}"
 
 
-def test_what_a_repr_raises_is_raised():
+def test_exception_of_a_repr_is_raised():
     class Bad:
         def __repr__(self):
             raise RuntimeError("no text")
@@ -204,5 +204,5 @@ VALUES = st.recursive(
 
 @settings(max_examples=3 * settings.default.max_examples)
 @given(VALUES)
-def test_nested_values_are_broken_where_ipython_breaks_them(value):
-    assert pretty(value) == theirs.pretty(value)
+def test_lines_of_nested_values_break_as_in_ipython(value):
+    assert pretty(value) == ipython_pretty.pretty(value)

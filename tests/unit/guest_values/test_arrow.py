@@ -1,4 +1,4 @@
-"""Values of pyarrow and polars, and the streams that are refused."""
+"""guest_values/arrow.py: values of pyarrow and polars, and invalid streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pl = pytest.importorskip("polars")
 LIMIT = 10**9
 
 
-def back(value):
+def round_trip(value):
     buffers = []
     text = values.encode("x", value, LIMIT, buffers)
     return values.decode(text, [bytearray(raw) for raw in buffers])
@@ -39,7 +39,7 @@ COLUMNS = {
 }
 
 
-def test_frames_and_series_of_polars():
+def test_polars_frames_and_series_survive_a_round_trip():
     from polars.testing import assert_frame_equal, assert_series_equal
 
     frame = pl.DataFrame(COLUMNS).with_columns(
@@ -47,34 +47,34 @@ def test_frames_and_series_of_polars():
         e=pl.Series(["u", "v", "u"] * 300, dtype=pl.Enum(["u", "v"])),
         n=pl.lit(None), m=pl.Series([dt.timedelta(1)] * 900), z=pl.lit("1.50").cast(pl.Decimal(10, 2)),
     )  # fmt: skip
-    for one in (frame, frame.head(2), frame.clear(), pl.DataFrame()):
-        arrived = back(one)
-        assert_frame_equal(arrived, one)
-        assert arrived.schema == one.schema
-    assert_frame_equal(back(frame.lazy().select("i")), frame.select("i"))
+    for value in (frame, frame.head(2), frame.clear(), pl.DataFrame()):
+        decoded = round_trip(value)
+        assert_frame_equal(decoded, value)
+        assert decoded.schema == value.schema
+    assert_frame_equal(round_trip(frame.lazy().select("i")), frame.select("i"))
     for name in frame.columns:
-        assert_series_equal(back(frame[name]), frame[name])
+        assert_series_equal(round_trip(frame[name]), frame[name])
     with pytest.raises(values.NotPlain):
         values.encode("x", pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), LIMIT)
     with pytest.raises(values.NotPlain):
         values.encode("x", pl.col("a"), LIMIT)
 
 
-def test_tables_batches_and_arrays_of_pyarrow():
+def test_pyarrow_values_survive_a_round_trip():
     table = pa.table(COLUMNS).append_column("c", pa.array(["u", "v", None] * 300).dictionary_encode())
     table = table.replace_schema_metadata({"k": "v"})
     batch = table.to_batches()[0]
     for value in (table, table.slice(1, 2), table.schema.empty_table(), batch, batch.slice(0, 0)):
-        arrived = back(value)
-        assert isinstance(arrived, type(value))
-        assert arrived.equals(value, check_metadata=True)
+        decoded = round_trip(value)
+        assert isinstance(decoded, type(value))
+        assert decoded.equals(value, check_metadata=True)
     chunked = pa.chunked_array([[1], [2, None]])
     for value in (chunked, pa.chunked_array([], pa.string()), *(column.combine_chunks() for column in table.columns)):
-        arrived = back(value)
-        assert type(arrived) is type(value)
-        assert arrived.equals(value)
+        decoded = round_trip(value)
+        assert type(decoded) is type(value)
+        assert decoded.equals(value)
     empty = pa.array([], pa.int8())
-    assert back(empty).equals(empty)
+    assert round_trip(empty).equals(empty)
     with pytest.raises(values.NotPlain):
         values.encode("x", pa.schema([]), LIMIT)
 
@@ -92,10 +92,10 @@ def stream(codec=None, metadata=None):
 
 
 @pytest.mark.parametrize("tag", ["pyarrow.Table", "pyarrow.Array", "polars.DataFrame", "polars.Series", "pandas.arrow"])
-def test_streams_that_could_grow_or_run_code_are_refused(tag):
+def test_compressed_and_unsafe_streams_are_rejected(tag):
     read(stream(), "pyarrow.Table")
     unpickled = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": b"x"}
-    for bad in (
+    for invalid in (
         stream("zstd"),
         stream("lz4"),
         stream(metadata=unpickled),
@@ -105,10 +105,10 @@ def test_streams_that_could_grow_or_run_code_are_refused(tag):
         stream()[4:],
     ):
         with pytest.raises(ProtocolError):
-            read(bad, tag)
+            read(invalid, tag)
 
 
-def test_compressed_dictionaries_are_refused_too():
+def test_compressed_dictionaries_are_rejected():
     table = pa.table({"c": pa.array(["a" * 1000] * 100).dictionary_encode()})
     out = io.BytesIO()
     with pa.ipc.new_stream(out, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
@@ -117,21 +117,21 @@ def test_compressed_dictionaries_are_refused_too():
         arrow.check(out.getvalue())
 
 
-def test_a_value_with_invalid_text_is_refused():
+def test_invalid_text_is_rejected():
     text = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
     with pytest.raises(ProtocolError, match="UTF8"):
         values.decode(values.encode("x", pa.table({"t": text}), LIMIT))
 
 
 @given(st.lists(st.none() | st.text() | st.just("ä")), st.data())
-def test_any_strings_arrive(texts, data):
+def test_any_strings_survive_a_round_trip(texts, data):
     array = pa.array(texts, data.draw(st.sampled_from([pa.string(), pa.large_string()])))
-    assert back(array).equals(array)
-    assert back(pl.Series("s", texts, pl.String)).to_list() == texts
+    assert round_trip(array).equals(array)
+    assert round_trip(pl.Series("s", texts, pl.String)).to_list() == texts
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(data):
+def test_any_bytes_are_read_or_rejected(data):
     for tag in ("pyarrow.Table", "polars.DataFrame"):
         with contextlib.suppress(ProtocolError):
             read(data, tag)

@@ -1,4 +1,4 @@
-"""Dataclasses and enums: which are plain data, and of which classes they are made."""
+"""guest_values/classes.py: dataclasses and enums that are plain data, and finding their classes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Slotted:
     a: int
 
 
-def test_they_arrive_equal_without_their_constructors():
+def test_instances_are_rebuilt_without_their_constructors():
     for value in (
         Point(1, [2]),
         Point.Inner(0.5),
@@ -61,7 +61,7 @@ def test_they_arrive_equal_without_their_constructors():
     assert values.decode(text).x == 13
 
 
-def test_what_has_more_than_its_fields_is_not_plain_data():
+def test_instances_with_other_attributes_are_not_plain_data():
     @dataclasses.dataclass
     class Local:
         a: int
@@ -73,17 +73,17 @@ def test_what_has_more_than_its_fields_is_not_plain_data():
             values.encode("x", value, LIMIT)
 
 
-def test_a_class_of_the_cell_must_be_known_to_the_notebook(monkeypatch):
-    made = dataclasses.make_dataclass("Own", ["a", "b"])
-    made.__module__ = "__main__"
+def test_class_of_the_cell_must_exist_in_the_notebook(monkeypatch):
+    own_class = dataclasses.make_dataclass("Own", ["a", "b"])
+    own_class.__module__ = "__main__"
     with pytest.raises(values.NotPlain):
-        values.encode("x", made(1, 2), LIMIT)
+        values.encode("x", own_class(1, 2), LIMIT)
     monkeypatch.setitem(classes.known, "Own", ["a", "b"])
-    text = values.encode("x", made(1, 2), LIMIT)
+    text = values.encode("x", own_class(1, 2), LIMIT)
     with pytest.raises(values.MissingLibrary, match="__main__"):
         values.decode(text)
-    monkeypatch.setattr(sys.modules["__main__"], "Own", made, raising=False)
-    assert values.decode(text) == made(1, 2)
+    monkeypatch.setattr(sys.modules["__main__"], "Own", own_class, raising=False)
+    assert values.decode(text) == own_class(1, 2)
 
 
 CHANGES = [
@@ -95,14 +95,14 @@ CHANGES = [
 
 
 @each("change", CHANGES)
-def test_a_forged_instance_is_refused(change):
+def test_forged_instances_are_rejected(change):
     tree = json.loads(values.encode("x", Point(1), LIMIT)) | change
     with pytest.raises(ProtocolError):
         values.decode(json.dumps(tree))
 
 
 @pytest.mark.parametrize("change", [{"module": "this"}, {"name": "Nothing"}, {"module": "antigravity"}], ids=str)
-def test_nothing_is_imported_to_find_a_class(change):
+def test_modules_are_not_imported_to_find_a_class(change):
     tree = json.loads(values.encode("x", Point(1), LIMIT)) | change
     with pytest.raises(values.MissingLibrary):
         values.decode(json.dumps(tree))

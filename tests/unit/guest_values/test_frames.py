@@ -1,4 +1,4 @@
-"""Values of pandas: each arrives equal, dtype for dtype, with long bytes in the text and beside it."""
+"""guest_values/frames.py: pandas values survive a round trip with their dtypes, with and without buffers."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ pd = pytest.importorskip("pandas")
 
 LIMIT = 10**9
 SIZES = (3, 700)
-"""Rows: of the second, columns are long enough to be beside the text."""
+"""Numbers of rows; with the second, columns are long enough for separate buffers."""
 
 
-def back(value):
-    """The value after its way, once in the text and once beside it."""
+def round_trips(value):
+    """The decoded value, without and with separate buffers."""
     buffers = []
     text = values.encode("x", value, LIMIT, buffers)
-    beside = values.decode(text, [bytearray(raw) for raw in buffers])
+    with_buffers = values.decode(text, [bytearray(raw) for raw in buffers])
     inline = values.decode(values.encode("x", value, LIMIT))
-    assert type(beside) is type(inline) is type(value)
-    return inline, beside
+    assert type(with_buffers) is type(inline) is type(value)
+    return inline, with_buffers
 
 
-def same_frame(frame):
-    for arrived in back(frame):
-        pd.testing.assert_frame_equal(arrived, frame, check_freq=True, check_flags=True)
-        assert list(arrived.dtypes) == list(frame.dtypes)
-        assert arrived.attrs == frame.attrs
+def check_frame(frame):
+    for decoded in round_trips(frame):
+        pd.testing.assert_frame_equal(decoded, frame, check_freq=True, check_flags=True)
+        assert list(decoded.dtypes) == list(frame.dtypes)
+        assert decoded.attrs == frame.attrs
 
 
-def same_series(series):
-    for arrived in back(series):
-        pd.testing.assert_series_equal(arrived, series, check_freq=True, check_flags=True)
-        assert arrived.dtype == series.dtype
+def check_series(series):
+    for decoded in round_trips(series):
+        pd.testing.assert_series_equal(decoded, series, check_freq=True, check_flags=True)
+        assert decoded.dtype == series.dtype
 
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -58,8 +58,8 @@ COLUMNS = {
     "str": lambda n: pd.Series([f"ä{i}" for i in range(n - 1)] + [None], dtype="str"),
     "object of strings": lambda n: pd.Series([f"t{i}" for i in range(n - 1)] + [None], dtype=object),
     "object with nan": lambda n: pd.Series(["a", float("nan")] * (n // 2) + ["b"] * (n % 2), dtype=object),
-    "object of anything": lambda n: pd.Series([1, "a", [2, {"k": (3,)}]] * (n // 3) + [None] * (n % 3), dtype=object),
-    "half a character": lambda n: pd.Series(["\ud800"] * n, dtype=object),
+    "mixed objects": lambda n: pd.Series([1, "a", [2, {"k": (3,)}]] * (n // 3) + [None] * (n % 3), dtype=object),
+    "surrogates": lambda n: pd.Series(["\ud800"] * n, dtype=object),
     "categories": lambda n: pd.Categorical(["u", "v", None] * (n // 3) + ["w"] * (n % 3), ordered=True),
     "categories of numbers": lambda n: pd.Categorical.from_codes([0, -1, 1] * (n // 3) + [0] * (n % 3), [1.5, 2.5]),
     "Int64": lambda n: pd.array([1, None, 3] * (n // 3) + [4] * (n % 3), "Int64"),
@@ -98,20 +98,20 @@ def column(name, size):
 
 @each("size", SIZES)
 @pytest.mark.parametrize("name", COLUMNS)
-def test_a_column_keeps_its_dtype_and_values(name, size):
-    made = column(name, size)
-    same_series(pd.Series(made, name=("a", 1), index=pd.RangeIndex(5, 5 + size)))
-    frame = pd.DataFrame({"x": made, "n": np.arange(size)})
-    same_frame(frame)
-    same_frame(frame.iloc[::2])
+def test_columns_keep_their_dtype_and_values(name, size):
+    values_of_column = column(name, size)
+    check_series(pd.Series(values_of_column, name=("a", 1), index=pd.RangeIndex(5, 5 + size)))
+    frame = pd.DataFrame({"x": values_of_column, "n": np.arange(size)})
+    check_frame(frame)
+    check_frame(frame.iloc[::2])
     if name not in ("sparse", "sparse in blocks"):
-        for index in back(pd.Index(made, name="i")):
-            pd.testing.assert_index_equal(index, pd.Index(made, name="i"), exact=True)
-            assert getattr(index, "freq", None) == getattr(pd.Index(made), "freq", None)
-    array = pd.Series(made).array
+        for index in round_trips(pd.Index(values_of_column, name="i")):
+            pd.testing.assert_index_equal(index, pd.Index(values_of_column, name="i"), exact=True)
+            assert getattr(index, "freq", None) == getattr(pd.Index(values_of_column), "freq", None)
+    array = pd.Series(values_of_column).array
     if not isinstance(array, pd.arrays.NumpyExtensionArray):
-        for arrived in back(array):
-            pd.testing.assert_extension_array_equal(arrived, array)
+        for decoded in round_trips(array):
+            pd.testing.assert_extension_array_equal(decoded, array)
 
 
 def with_attrs():
@@ -121,13 +121,13 @@ def with_attrs():
 
 
 FRAMES = {
-    "nothing": pd.DataFrame,
+    "empty": pd.DataFrame,
     "no columns": lambda: pd.DataFrame(index=[1, 2]),
     "no rows": lambda: pd.DataFrame({"a": np.zeros(0), "b": pd.Series([], dtype="str")}),
     "one dtype": lambda: pd.DataFrame(np.arange(6000.0).reshape(1500, 4), columns=list("abcd")),
-    "one dtype by columns": lambda: pd.DataFrame(np.asfortranarray(np.arange(12).reshape(3, 4))),
-    "the same name twice": lambda: pd.DataFrame([[1, "x"], [3, "y"]], columns=["a", "a"]),
-    "levels": lambda: pd.DataFrame(
+    "one dtype in Fortran order": lambda: pd.DataFrame(np.asfortranarray(np.arange(12).reshape(3, 4))),
+    "duplicate names": lambda: pd.DataFrame([[1, "x"], [3, "y"]], columns=["a", "a"]),
+    "MultiIndex": lambda: pd.DataFrame(
         [[1, "x"], [2, None]], columns=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["k", None]),
         index=pd.MultiIndex.from_tuples([("u", 1.5), ("v", float("nan"))], names=["l", "m"]),
     ),
@@ -138,30 +138,32 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_frame_keeps_its_shape(name):
-    same_frame(FRAMES[name]())
+def test_frames_keep_their_shape(name):
+    check_frame(FRAMES[name]())
 
 
-def test_scalars_keep_their_type_unit_and_time_zone():
+def test_scalars_keep_type_unit_and_time_zone():
     scalars = [
         pd.Timestamp("2026-07-01 02:30", tz=BERLIN), pd.Timestamp(5), pd.Timestamp("2026-01-01").as_unit("s"),
         pd.Timedelta("1 day 3 ns"), pd.NaT, pd.NA, pd.Period("2026-01", "M"), pd.Interval(1.5, 2.5, closed="both"),
         pd.Interval(pd.Timestamp(1), pd.Timestamp(2)),
     ]  # fmt: skip
-    for arrived in back(scalars):
-        assert [type(one) for one in arrived] == [type(one) for one in scalars]
-        assert repr(arrived) == repr(scalars)
-        assert [getattr(one, "unit", "") for one in arrived] == [getattr(one, "unit", "") for one in scalars]
-    both = pd.date_range("2026-10-25 02:00", periods=2, freq="30min").tz_localize(BERLIN, ambiguous=False)
-    for arrived in back(both[0]):
-        assert arrived.utcoffset() == both[0].utcoffset()
+    for decoded in round_trips(scalars):
+        assert [type(scalar) for scalar in decoded] == [type(scalar) for scalar in scalars]
+        assert repr(decoded) == repr(scalars)
+        assert [getattr(scalar, "unit", "") for scalar in decoded] == [
+            getattr(scalar, "unit", "") for scalar in scalars
+        ]
+    ambiguous = pd.date_range("2026-10-25 02:00", periods=2, freq="30min").tz_localize(BERLIN, ambiguous=False)
+    for decoded in round_trips(ambiguous[0]):
+        assert decoded.utcoffset() == ambiguous[0].utcoffset()
 
 
 class Sub(pd.DataFrame):
     pass
 
 
-def test_what_is_more_than_a_frame_or_has_other_objects_in_it_is_not_plain_data():
+def test_subclasses_and_unsupported_objects_are_not_plain_data():
     for value in (Sub({"a": [1]}), pd.Series([print], dtype=object), pd.offsets.Day(), pd.api.types.CategoricalDtype()):
         with pytest.raises(values.NotPlain):
             values.encode("x", value, LIMIT)
@@ -169,23 +171,23 @@ def test_what_is_more_than_a_frame_or_has_other_objects_in_it_is_not_plain_data(
         values.encode("x", pd.DataFrame({"a": [1, 2], "b": pd.Series([1, print], dtype=object)}), LIMIT)
 
 
-def test_strings_of_pandas_2_become_str_and_str_becomes_object_in_pandas_2(monkeypatch):
+def test_strings_are_converted_between_pandas_2_and_3(monkeypatch):
     old, new = pd.Series(["a", None], dtype=object), pd.Series(["a", None], dtype="str")
     with monkeypatch.context() as patch:
         patch.setattr(frames, "_major", lambda _: 2)
         text = values.encode("x", old, LIMIT)
-        arrived = values.decode(values.encode("x", new, LIMIT))
-        assert (arrived.dtype, arrived.tolist()) == (np.dtype(object), ["a", None])
+        decoded = values.decode(values.encode("x", new, LIMIT))
+        assert (decoded.dtype, decoded.tolist()) == (np.dtype(object), ["a", None])
     if pd.__version__.startswith("3"):
         assert values.decode(text).dtype == "str"
 
 
 @each("change", [{"ends": [0, 5]}, {"ends": [1, 2]}, {"ends": []}, {"mask": [True]}, {"v": "gA=="}])
-def test_forged_strings_are_refused(change):
+def test_forged_strings_are_rejected(change):
     tree = json.loads(values.encode("x", pd.Series(["a", "b"], dtype=object), LIMIT))
     for key, value in change.items():
-        made = np.array(value, np.int64 if key == "ends" else bool)
-        tree["v"][key] = value if key == "v" else json.loads(values.encode("x", made, LIMIT))
+        array = np.array(value, np.int64 if key == "ends" else bool)
+        tree["v"][key] = value if key == "v" else json.loads(values.encode("x", array, LIMIT))
     with pytest.raises(ProtocolError):
         values.decode(json.dumps(tree))
 
@@ -194,7 +196,7 @@ TEXTS = st.lists(st.none() | st.text(), max_size=8)
 
 
 @given(TEXTS, st.lists(st.integers(-(2**63), 2**63 - 1) | st.none(), max_size=8), st.lists(st.floats(), max_size=8))
-def test_any_content_arrives(texts, numbers, floats):
+def test_any_content_survives_a_round_trip(texts, numbers, floats):
     size = min(len(texts), len(numbers), len(floats))
     frame = pd.DataFrame(
         {
@@ -205,5 +207,5 @@ def test_any_content_arrives(texts, numbers, floats):
             "c": pd.Categorical(texts[:size]),
         }
     )
-    same_frame(frame)
-    same_frame(frame.set_index(["s", "n"]))
+    check_frame(frame)
+    check_frame(frame.set_index(["s", "n"]))

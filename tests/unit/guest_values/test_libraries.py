@@ -1,4 +1,4 @@
-"""Values of numpy and scipy: each arrives equal, of its class."""
+"""guest_values/libraries.py: values of numpy and scipy survive a round trip with their class."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ np = pytest.importorskip("numpy")
 LIMIT = 10**9
 
 
-def back(value):
+def round_trip(value):
     buffers = []
     text = values.encode("x", value, LIMIT, buffers)
-    arrived = values.decode(text, [bytearray(raw) for raw in buffers])
-    assert type(arrived) is type(value)
-    return arrived
+    decoded = values.decode(text, [bytearray(raw) for raw in buffers])
+    assert type(decoded) is type(value)
+    return decoded
 
 
 def test_masked_arrays_keep_mask_fill_value_and_hardness():
@@ -28,12 +28,12 @@ def test_masked_arrays_keep_mask_fill_value_and_hardness():
     structured = np.ma.array([(1, 2.5)], dtype=[("a", "i4"), ("b", "f8")], mask=[(True, False)])
     hard = np.ma.array(["a", "b"], mask=[True, False], hard_mask=True, fill_value="?")
     for array in (np.ma.array([1, 2]), np.ma.array([1, 2], mask=[0, 1]), many, structured, hard):
-        arrived = back(array)
-        assert arrived.dtype == array.dtype
-        assert arrived.tolist() == array.tolist()
-        assert np.ma.getmaskarray(arrived).tolist() == np.ma.getmaskarray(array).tolist()
-        assert (arrived.mask is np.ma.nomask) == (array.mask is np.ma.nomask)
-        assert (arrived.fill_value == array.fill_value, arrived.hardmask) == (True, array.hardmask)
+        decoded = round_trip(array)
+        assert decoded.dtype == array.dtype
+        assert decoded.tolist() == array.tolist()
+        assert np.ma.getmaskarray(decoded).tolist() == np.ma.getmaskarray(array).tolist()
+        assert (decoded.mask is np.ma.nomask) == (array.mask is np.ma.nomask)
+        assert (decoded.fill_value == array.fill_value, decoded.hardmask) == (True, array.hardmask)
 
 
 ITEMS = (
@@ -42,18 +42,18 @@ ITEMS = (
 
 
 @given(st.lists(ITEMS, min_size=6, max_size=6))
-def test_arrays_of_objects_keep_their_objects(items):
+def test_object_arrays_keep_their_objects(items):
     array = np.empty(6, object)
     for number, item in enumerate(items):
         array[number] = item
     array = array.reshape(2, 3)
-    arrived = back(array)
-    assert (arrived.dtype, arrived.shape, arrived.tolist()) == (array.dtype, array.shape, array.tolist())
+    decoded = round_trip(array)
+    assert (decoded.dtype, decoded.shape, decoded.tolist()) == (array.dtype, array.shape, array.tolist())
     texts = np.array([["a", "b"], ["ä", None]], object)
-    assert back(texts).tolist() == texts.tolist()
+    assert round_trip(texts).tolist() == texts.tolist()
 
 
-def test_arrays_are_not_copied_to_be_sent():
+def test_arrays_are_encoded_without_copying():
     array = np.arange(1000.0)
     buffers = []
     values.encode("x", array, LIMIT, buffers)
@@ -70,12 +70,12 @@ def test_sparse_matrices_keep_their_format(name, kind):
     dense = np.where(np.random.default_rng(7).random((20, 30)) > 0.9, 2.5, 0)
     for value in (dense, np.zeros((3, 2)), dense.astype("int8")):
         matrix = getattr(sparse, f"{name}_{kind}")(value)
-        arrived = back(matrix)
-        assert (arrived.dtype, arrived.shape, arrived.format) == (matrix.dtype, matrix.shape, name)
-        assert (arrived.toarray() == value).all()
+        decoded = round_trip(matrix)
+        assert (decoded.dtype, decoded.shape, decoded.format) == (matrix.dtype, matrix.shape, name)
+        assert (decoded.toarray() == value).all()
 
 
-def test_forged_sparse_matrices_are_refused():
+def test_forged_sparse_matrices_are_rejected():
     sparse = pytest.importorskip("scipy.sparse")
     for name in ("csr", "coo"):
         tree = json.loads(values.encode("x", getattr(sparse, f"{name}_array")(np.eye(3)), LIMIT))

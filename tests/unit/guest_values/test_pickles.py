@@ -1,4 +1,4 @@
-"""Pickles of values, and what of a value cannot be pickled."""
+"""guest_values/pickles.py: pickles of values, and the part of a value that cannot be pickled."""
 
 from __future__ import annotations
 
@@ -53,50 +53,50 @@ UNPICKLABLE = [
 
 
 @each(("value", "message"), UNPICKLABLE)
-def test_what_cannot_be_pickled_is_named_down_to_the_attribute(value, message):
-    with pytest.raises(pickles.Unpicklable) as failed:
+def test_error_names_the_part_that_cannot_be_pickled(value, message):
+    with pytest.raises(pickles.Unpicklable) as exc_info:
         pickles.dump_or_explain("x", value, pickling.load_cloudpickle)
-    assert str(failed.value) == message + " and cannot be pickled"
+    assert str(exc_info.value) == message + " and cannot be pickled"
 
 
-def test_a_part_that_contains_itself_ends_the_search():
+def test_search_ends_at_cycles():
     loop = [LOCK]
     loop.insert(0, loop)
     with pytest.raises(pickles.Unpicklable, match=r"x\[1\] is a thread lock"):
         pickles.dump_or_explain("x", loop, pickling.load_cloudpickle)
 
 
-def never():
+def fail_to_load_cloudpickle():
     raise AssertionError
 
 
-def test_pickle_is_used_where_the_receiver_can_import_everything():
-    data, how = pickles.dumps([Model(1), Slots(2), uses_lock, len], never)
-    assert how == "pickle"
-    assert [type(one).__name__ for one in pickles.loads(data)][:2] == ["Model", "Slots"]
+def test_pickle_is_used_if_everything_can_be_imported():
+    data, method = pickles.dumps([Model(1), Slots(2), uses_lock, len], fail_to_load_cloudpickle)
+    assert method == "pickle"
+    assert [type(item).__name__ for item in pickles.loads(data)][:2] == ["Model", "Slots"]
 
 
 @pytest.mark.parametrize("kind", ["function", "class", "instance", "lambda"])
-def test_what_refers_to_the_notebook_is_pickled_with_its_code(kind):
+def test_objects_of_the_notebook_are_pickled_with_their_code(kind):
     names = {"__name__": "__main__"}
     exec("def function(): return 5\nclass Own:\n    def __call__(self): return 5", names)
     value = {"function": names["function"], "class": names["Own"], "instance": names["Own"](), "lambda": lambda: 5}[
         kind
     ]
-    data, how = pickles.dumps([value], pickling.load_cloudpickle)
-    assert how == "cloudpickle"
+    data, method = pickles.dumps([value], pickling.load_cloudpickle)
+    assert method == "cloudpickle"
     assert pickles.PRIVATE in sealed.modules_of(data)
     assert "cloudpickle" not in sealed.modules_of(data)
-    (arrived,) = pickles.loads(data)
-    assert (arrived()() if kind == "class" else arrived()) == 5
+    (unpickled,) = pickles.loads(data)
+    assert (unpickled()() if kind == "class" else unpickled()) == 5
 
 
-def test_cloudpickle_says_its_version():
+def test_sealed_tree_has_the_version_of_cloudpickle():
     assert pickling.load_cloudpickle() is pickling.load_cloudpickle()
     tree = pickles.sealed_tree(b"x", "cloudpickle")
     assert tree["cloudpickle"] == pickling.load_cloudpickle().__version__
 
 
-def test_types_are_named_as_people_know_them():
+def test_type_names_are_readable():
     assert [pickles.type_name(kind) for kind in (int, threading.Thread)] == ["int", "threading.Thread"]
     assert pickles.describe(object()) == "an object"

@@ -1,4 +1,4 @@
-"""A run is recorded while it runs; it does not depend on the disk."""
+"""history/recorder.py: runs are recorded while they run, and continue if the disk is full."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from uv_argo_magic.history.recorder import Recorder
 
 
-def full(_text):
+def fail(_text):
     raise OSError(28, "No space left on device")
 
 
-def test_after_a_failed_write_the_run_is_not_recorded_and_one_line_reports_it(capsys):
+def test_failed_write_is_reported_once(capsys):
     notes = []
     files = SimpleNamespace(
-        folder=Path("runs/r1"), append=full, note=lambda *note: notes.append(note), stop_asked=lambda: "a test",
+        folder=Path("runs/r1"), append=fail, note=lambda *note: notes.append(note), stop_asked=lambda: "a test",
         must_make_room=lambda seconds: True,
     )  # fmt: skip
     recorder = Recorder(files)
@@ -32,7 +32,7 @@ def test_after_a_failed_write_the_run_is_not_recorded_and_one_line_reports_it(ca
     assert recorder.values_folder == Path("runs/r1/values")
 
 
-def test_a_run_without_history_records_nothing():
+def test_run_without_history_is_not_recorded():
     recorder = Recorder(None)
     recorder.append("hello\n")
     recorder.make_room()

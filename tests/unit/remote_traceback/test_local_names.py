@@ -1,4 +1,4 @@
-"""remote_traceback/local_names.py: what the notebook and its folder have under a name."""
+"""remote_traceback/local_names.py: finding a name in the notebook and its folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @each(
-    ("name", "found"),
+    ("name", "expected"),
     [
         ("df", ("variable", "")),
         ("js", ("module", "json")),
@@ -34,12 +34,12 @@ def folder(tmp_path, monkeypatch):
         ("zork", None),
     ],
 )
-def test_a_name_is_looked_up_in_the_folder_and_the_notebook(name, found):
+def test_name_is_found_in_the_folder_or_the_notebook(name, expected):
     item = local_names.find(name, "study.ipynb", NAMES)
-    assert (item and (item.kind, item.detail)) == found
+    assert (item and (item.kind, item.detail)) == expected
 
 
-def test_a_scripts_folder_is_its_own(tmp_path):
+def test_name_is_found_in_the_folder_of_a_script(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "helper.py").touch()
     item = local_names.find("helper", str(tmp_path / "sub" / "run.py"), {})

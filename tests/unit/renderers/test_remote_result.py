@@ -1,4 +1,4 @@
-"""renderers/remote_result.py: the display of a value that is not here, and the error where the value is needed."""
+"""renderers/remote_result.py: the display of a remote value, and the error if the value itself is needed."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ RESULT = RemoteResult({"text/plain": "array([1, 2])"}, {})
         (lambda value: value < 3, "the operation lt"),
     ],
 )
-def test_a_use_of_the_value_says_where_it_is(use, name):
-    with pytest.raises(RemoteValueError) as caught:
+def test_using_the_value_is_an_error_with_a_hint(use, name):
+    with pytest.raises(RemoteValueError) as exc_info:
         use(RESULT)
-    assert caught.value.message == (
+    assert exc_info.value.message == (
         f"{name} needs the value array([1, 2]), which was not sent to the notebook; _ and Out only contain its display"
     )
-    assert "--pull NAME" in caught.value.hint
-    assert isinstance(caught.value, SpecError | AttributeError | TypeError)
+    assert "--pull NAME" in exc_info.value.hint
+    assert isinstance(exc_info.value, SpecError | AttributeError | TypeError)
 
 
-def test_it_is_shown_compared_and_copied_as_any_object():
+def test_result_can_be_shown_compared_and_copied():
     assert repr(RESULT) == "array([1, 2])"
     assert RESULT
     assert RESULT == RESULT

@@ -1,4 +1,4 @@
-"""The renderer for terminals, and the backend for tests that plays into it."""
+"""renderers/terminal.py and the FakeBackend of testing.py."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ LOG = [
         ("text", {"stream": "stdout", "text": ""}),
     ),
 ]
-BROKEN = [SUBMITTED, write(("traceback", {"error": {}, "text": "ValueError: no html\n"}), "out\n")]
-OK = [*LOG, write(("exit", {"reason": "ok"}), n=13, start=1013.0)]
+LOG_WITH_TRACEBACK = [SUBMITTED, write(("traceback", {"error": {}, "text": "ValueError: no html\n"}), "out\n")]
+SUCCESSFUL_LOG = [*LOG, write(("exit", {"reason": "ok"}), n=13, start=1013.0)]
 
 SPEC = RunSpec(cell="1")
 
@@ -45,7 +45,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(log, **options):
+def render(log, **options):
     out, err = io.StringIO(), options.pop("err", io.StringIO())
     renderer = PlainText(stdout=out, stderr=err, clock=lambda: 1020.0, **options)
     for state in states(log):
@@ -54,12 +54,12 @@ def shown(log, **options):
     return out.getvalue(), err.getvalue()
 
 
-def test_the_traceback_of_a_value_goes_to_stderr():
-    assert shown(BROKEN) == ("out\n", "ValueError: no html\n")
+def test_traceback_of_a_value_goes_to_stderr():
+    assert render(LOG_WITH_TRACEBACK) == ("out\n", "ValueError: no html\n")
 
 
-def test_output_goes_where_it_came_from_and_our_lines_to_stderr():
-    out, err = shown(OK)
+def test_output_keeps_its_stream_and_notes_go_to_stderr():
+    out, err = render(SUCCESSFUL_LOG)
     assert out == "out\n<Figure>\n[image/png]\n\\ud800"
     assert err.split("\n") == [
         "[argo] Installing packages.",
@@ -73,55 +73,55 @@ def test_output_goes_where_it_came_from_and_our_lines_to_stderr():
     ]
 
 
-def test_only_stages_where_others_show_the_output():
-    out, err = shown(OK, outputs=False)
+def test_only_stages_are_shown_without_outputs():
+    out, err = render(SUCCESSFUL_LOG, outputs=False)
     assert out == ""
     assert "partial" not in err
     assert "Succeeded" in err
 
 
-def test_colour_only_on_a_terminal_and_never_from_others():
-    _, err = shown(OK, err=Terminal())
+def test_colours_are_used_only_in_terminals():
+    _, err = render(SUCCESSFUL_LOG, err=Terminal())
     assert "\x1b[2m[argo] Mind this\x1b[0m\n" in err
-    assert "\x1b" not in shown(OK)[1]
-    assert "\x1b" not in shown(OK, err=Terminal(), colour=False)[1]
+    assert "\x1b" not in render(SUCCESSFUL_LOG)[1]
+    assert "\x1b" not in render(SUCCESSFUL_LOG, err=Terminal(), colour=False)[1]
 
 
-def test_a_bad_end_says_what_and_what_next():
-    _, err = shown([*LOG, write(("exit", {"reason": "signal", "code": -9}), n=13)])
+def test_failure_is_shown_with_a_hint():
+    _, err = render([*LOG, write(("exit", {"reason": "signal", "code": -9}), n=13)])
     lines = err.rstrip("\n").split("\n")
     assert lines[-2] == "[argo] The cell's process was killed by signal 9 (SIGKILL)."
     assert "memory" in lines[-1]
-    _, err = shown([*LOG, write(("error", {"error": {"ename": "KeyError"}}), ("exit", {"reason": "error"}), n=13)])
+    _, err = render([*LOG, write(("error", {"error": {"ename": "KeyError"}}), ("exit", {"reason": "error"}), n=13)])
     assert err.endswith("[argo] The cell raised KeyError.\n")
 
 
-def test_without_a_name_or_packages_a_stage_is_its_sentence():
-    _, err = shown([ev.Submitted(name="", location="", t=1.0), write(("phase", {"phase": "running"}))])
+def test_stage_without_name_and_packages():
+    _, err = render([ev.Submitted(name="", location="", t=1.0), write(("phase", {"phase": "running"}))])
     assert err == "[argo] The cell is running.\n"
 
 
-def test_a_wait_is_said_where_there_is_one():
+def test_waiting_is_shown_with_its_reason():
     waiting = [SUBMITTED, ev.NodePhase(phase="Pending", message="no node has room")]
-    _, err = shown(waiting)
+    _, err = render(waiting)
     assert err == ("[argo] Waiting to start (Pending: no node has room). Name: swift-otter\n")
 
 
-def test_an_exception_is_not_told_twice():
+def test_exception_is_shown_once():
     end = write(("error", {"error": {"ename": "KeyError"}}), ("exit", {"reason": "error"}), n=13)
-    assert "raised" not in shown([*LOG, end], outputs=False)[1]
+    assert "raised" not in render([*LOG, end], outputs=False)[1]
 
 
-def test_the_process_streams_are_used_unless_others_are_given(capsys):
+def test_default_streams_are_those_of_the_process(capsys):
     renderer = PlainText()
-    for state in states(OK):
+    for state in states(SUCCESSFUL_LOG):
         renderer.update(state)
     captured = capsys.readouterr()
     assert captured.out.startswith("out\n")
     assert "[argo] Succeeded: six==1.17.0" in captured.err
 
 
-def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
+def test_fake_backend_uses_the_nonce_of_the_run():
     phase = ev.NodePhase(phase="Running")
     backend = FakeBackend([phase, write(("exit", {"reason": "ok"}))])
     name = backend.submit(Program(guest="", payload="", nonce="other"), SPEC, "r").name
@@ -133,25 +133,25 @@ def test_the_fake_backend_gives_each_run_its_records_under_its_nonce():
     assert isinstance(backend, Backend)
 
 
-def test_stopping_and_deleting_the_fake_are_noted_once_and_end_its_records():
+def test_fake_backend_records_stops_and_deletions_once():
     backend = FakeBackend(["a\n", "b\n"])
     program = Program(guest="", payload="", nonce="x")
-    one, other = (backend.submit(program, SPEC, run).name for run in "12")
-    records = backend.watch(one)
+    first, second = (backend.submit(program, SPEC, run).name for run in "12")
+    records = backend.watch(first)
     assert next(records) == "a\n"
     for _ in range(2):
-        backend.stop(one)
-        backend.delete(other)
+        backend.stop(first)
+        backend.delete(second)
     assert list(records) == []
-    assert list(backend.watch(other)) == []
-    assert (backend.stopped, backend.deleted) == ([one], [other])
+    assert list(backend.watch(second)) == []
+    assert (backend.stopped, backend.deleted) == ([first], [second])
 
 
-def test_playing_nothing_gives_the_first_state_and_a_log_may_go_on():
+def test_play_continues_from_a_state():
     assert play([]) == RunState()
     assert play("more\n", start=play("one\n")).outputs[:] == [ev.Lines(text="one\n"), ev.Lines(text="more\n")]
 
 
-@pytest.mark.parametrize("log", [OK, [SUBMITTED]])
-def test_play_gives_the_last_state(log):
+@pytest.mark.parametrize("log", [SUCCESSFUL_LOG, [SUBMITTED]])
+def test_play_returns_the_last_state(log):
     assert play(log) == list(states(log))[-1]

@@ -1,4 +1,4 @@
-"""uv/store.py: what is in a store, and what is removed from it."""
+"""uv/store.py: listing and removing the environments of a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = 2_000_000_000.0
 
 @pytest.fixture
 def root(tmp_path):
-    """Four environments of 8 kB and more, last used one to four days ago."""
+    """A store with four environments of at least 8 kB, last used one to four days ago."""
     for number, key in enumerate(KEYS):
         home = tmp_path / "trees" / key
         (home / "site").mkdir(parents=True)
@@ -33,14 +33,14 @@ def root(tmp_path):
     return tmp_path
 
 
-def keys(found):
-    return [one.key[0] for one in found]
+def keys(environments):
+    return [environment.key[0] for environment in environments]
 
 
-def test_environments_are_listed_with_what_is_known(root):
-    found = store.environments(str(root))
-    assert keys(found) == list("abcd")
-    first = found[0]
+def test_environments_are_listed_with_details(root):
+    environments = store.environments(str(root))
+    assert keys(environments) == list("abcd")
+    first = environments[0]
     assert first.packages == (("alpha", "0.0"),)
     assert (first.python, first.used_by, first.files, first.in_use) == ("3.11", "pod-0", 3, False)
     assert first.used == NOW - store.DAY
@@ -48,12 +48,12 @@ def test_environments_are_listed_with_what_is_known(root):
     assert store.environments(str(root / "none")) == []
 
 
-def test_an_environment_of_an_older_version_was_used_when_it_was_built(root):
+def test_environment_of_an_older_version_has_its_build_time(root):
     home = root / "trees" / KEYS[0]
     (home / ".used").unlink()
     (home / ".ok").write_text(json.dumps({"packages": []}))
-    (found,) = (one for one in store.environments(str(root)) if one.key == KEYS[0])
-    assert (found.python, found.used_by, found.used) == ("", "", found.built)
+    (environment,) = (environment for environment in store.environments(str(root)) if environment.key == KEYS[0])
+    assert (environment.python, environment.used_by, environment.used) == ("", "", environment.built)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_environment_of_an_older_version_was_used_when_it_was_built(root):
         (Limits(keys=("f" * 32,)), ""),
     ],
 )
-def test_what_is_over_a_limit_is_removed(root, limits, removed):
+def test_prune_removes_environments_above_a_limit(root, limits, removed):
     assert "".join(keys(store.prune(str(root), limits, dry_run=True))) == removed
     assert keys(store.environments(str(root))) == list("abcd")
     assert "".join(keys(store.prune(str(root), limits))) == removed
@@ -77,12 +77,12 @@ def test_what_is_over_a_limit_is_removed(root, limits, removed):
     assert list((root / "aside").glob("*")) == []
 
 
-def test_the_newest_up_to_a_size_stay(root):
-    sizes = [one.bytes for one in store.environments(str(root))]
+def test_prune_keeps_the_newest_up_to_a_size(root):
+    sizes = [environment.bytes for environment in store.environments(str(root))]
     assert keys(store.prune(str(root), Limits(max_bytes=sum(sizes[:2])))) == ["c", "d"]
 
 
-def test_an_environment_in_use_stays(root):
+def test_prune_keeps_environments_in_use(root):
     with (root / "trees" / KEYS[3] / ".ok").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         assert store.environments(str(root))[3].in_use
@@ -91,7 +91,7 @@ def test_an_environment_in_use_stays(root):
     assert keys(store.prune(str(root), Limits(keep=0))) == ["d"]
 
 
-def test_what_killed_processes_left_goes_after_a_day(root):
+def test_prune_removes_leftovers_of_killed_processes(root):
     for name in ("aside/old/site", "aside/new/site", "locks"):
         (root / name).mkdir(parents=True)
     (root / "locks" / "old").touch()
@@ -103,34 +103,34 @@ def test_what_killed_processes_left_goes_after_a_day(root):
     assert sorted(path.name for path in (*root.glob("aside/*"), *root.glob("locks/*"))) == ["new", "new"]
 
 
-def test_an_environment_that_a_run_changed_is_removed_first(root):
+def test_prune_removes_changed_environments_first(root):
     (root / "trees" / KEYS[0] / ".changed").touch()
     (root / "trees" / KEYS[1]).rename(root / "trees" / f"{KEYS[0]}-1")
-    assert [one.is_changed for one in store.environments(str(root))] == [True, False, False, False]
-    assert [one.key for one in store.verify(str(root), (), lambda _: ())][:1] == [f"{KEYS[0]}-1"]
+    assert [environment.is_changed for environment in store.environments(str(root))] == [True, False, False, False]
+    assert [environment.key for environment in store.verify(str(root), (), lambda _: ())][:1] == [f"{KEYS[0]}-1"]
     assert keys(store.prune(str(root), Limits(keep=9))) == ["a"]
     assert len(store.environments(str(root))) == 3
 
 
-def test_an_answer_of_a_cell_is_read_again(root):
-    def answer(**request):
+def test_response_of_a_cell_is_read(root):
+    def run_request(**request):
         return store.answer(
             json.dumps(request), str(root), lambda home: [["a.py", "changed"]] if KEYS[1] in home else []
         )
 
-    listed = answer(action="list")
+    listed = run_request(action="list")
     assert store.read_answer(listed) == store.environments(str(root))
-    verified = store.read_answer(answer(action="verify", keys=[KEYS[1], KEYS[2]]))
-    assert [one.problems for one in verified] == [(("a.py", "changed"),), ()]
-    removed = answer(action="prune", keys=[KEYS[0]], dry_run=False)
+    verified = store.read_answer(run_request(action="verify", keys=[KEYS[1], KEYS[2]]))
+    assert [environment.problems for environment in verified] == [(("a.py", "changed"),), ()]
+    removed = run_request(action="prune", keys=[KEYS[0]], dry_run=False)
     assert keys(store.read_answer(removed)) == ["a"]
     assert keys(store.environments(str(root))) == list("bcd")
-    for broken in ("", "[1]", '[{"key": 1}]'):
+    for invalid in ("", "[1]", '[{"key": 1}]'):
         with pytest.raises(ValueError, match=r"."):
-            store.read_answer(broken)
+            store.read_answer(invalid)
 
 
-def test_the_module_runs_in_a_pod():
+def test_module_supports_python_3_8_without_our_packages():
     tree = ast.parse(inspect.getsource(store), feature_version=(3, 8))
     names = {node.module.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert "uv_argo_magic" not in names

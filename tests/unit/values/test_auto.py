@@ -1,4 +1,4 @@
-"""The names that a cell reads, for `--push auto`."""
+"""values/auto.py: the names that a cell reads, for `--push auto`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ READS = [
 
 
 @each(("source", "names"), READS)
-def test_the_names_that_a_cell_reads_before_it_defines_them(source, names):
+def test_reads_returns_names_used_before_assignment(source, names):
     assert set(auto.reads(source)) == set(names.split())
 
 
-def test_plain_data_is_sent_and_what_is_too_large_is_named():
+def test_encode_skips_large_values_with_a_note():
     variables = {
         "x": [1, 2], "big": "a" * 5000, "many": list(range(900)), "f": print, "_h": 1, "In": [], "y": 3, "own": 4,
     }  # fmt: skip

@@ -144,9 +144,9 @@ def test_invalid_patch_file_is_rejected(tmp_path: Path, text: str | None, messag
     path = tmp_path / "patch.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(SpecError, match=message) as caught:
+    with pytest.raises(SpecError, match=message) as exc_info:
         cluster_features.read_patch(str(path))
-    assert caught.value.hint
+    assert exc_info.value.hint
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_evictions_are_explained(pod, words):
         ([], ""),
     ],
 )
-def test_the_image_that_is_pulled_is_that_of_the_last_event(reasons, image):
+def test_pulled_image_is_that_of_the_last_event(reasons, image):
     words = [reason.partition(" ") for reason in reasons]
     events = [{"reason": reason, "message": f'Pulling image "{name}"'} for reason, _, name in words]
     assert diagnose.pulling({"status": {"phase": "Pending"}}, events) == image

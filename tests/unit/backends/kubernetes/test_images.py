@@ -62,9 +62,9 @@ def test_custom_image_needs_the_full_version():
     ],
 )
 def test_invalid_combinations_are_rejected(python, settings, message):
-    with pytest.raises(SpecError, match=message) as caught:
+    with pytest.raises(SpecError, match=message) as exc_info:
         images.target(python, Settings(**settings))
-    assert caught.value.hint
+    assert exc_info.value.hint
 
 
 def test_tags_depend_on_version_and_platform():

@@ -26,9 +26,9 @@ def read_cell_line(line, **names):
 
 
 def error_of(line, **names):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         read_cell_line(line, **names)
-    return caught.value
+    return exc_info.value
 
 
 @each(
@@ -69,9 +69,9 @@ def test_tokenize_splits_words(line, expected):
 
 @each(("line", "column"), [('"a', 1), ("--deps 'numpy", 8), ('--deps="numpy pandas', 8), ('"a"b', 1), ("x=3 y='z", 7)])
 def test_open_quote_is_reported_with_its_column(line, column):
-    with pytest.raises(SpecError, match=f"the quote at character {column} of the line is not closed") as caught:
+    with pytest.raises(SpecError, match=f"the quote at character {column} of the line is not closed") as exc_info:
         opt.tokenize(line)
-    assert "Close it" in caught.value.hint
+    assert "Close it" in exc_info.value.hint
 
 
 def test_open_quote_is_allowed_during_completion():
@@ -139,16 +139,16 @@ def test_expand_replaces_variables(text, expected):
     ],
 )
 def test_expand_rejects_unknown_and_unsupported_values(text, message):
-    with pytest.raises(SpecError, match=message) as caught:
+    with pytest.raises(SpecError, match=message) as exc_info:
         opt.expand(text, {"deps": "x", "frame": {}, "mixed": ["a", 1]}, {})
-    assert caught.value.hint
+    assert exc_info.value.hint
 
 
 def test_expand_hint_shows_a_valid_literal():
     for text in ("$nope", "{nope}"):
-        with pytest.raises(SpecError) as caught:
+        with pytest.raises(SpecError) as exc_info:
             opt.expand(text, {}, {})
-        literal = caught.value.hint.split("write ")[1].split(" for")[0]
+        literal = exc_info.value.hint.split("write ")[1].split(" for")[0]
         assert opt.expand(literal, {}, {}) == text
 
 
@@ -244,12 +244,12 @@ def test_positional_argument():
     assert opt.read(LOGS, (), "notebook", {}).argument == ""
     assert opt.read(LOGS, opt.tokenize("$run"), "notebook", {"run": "r1"}).argument == "r1"
     assert opt.read(RUN, opt.tokenize("--help"), "terminal").has("help")
-    with pytest.raises(SpecError, match="run needs FILE") as caught:
+    with pytest.raises(SpecError, match="run needs FILE") as exc_info:
         opt.read(RUN, opt.tokenize("--deps numpy script.py"), "terminal")
-    assert "Write FILE before --deps" in caught.value.hint
-    with pytest.raises(SpecError, match="unexpected argument two") as caught:
+    assert "Write FILE before --deps" in exc_info.value.hint
+    with pytest.raises(SpecError, match="unexpected argument two") as exc_info:
         opt.read(LOGS, opt.tokenize("one two"), "notebook", {})
-    assert caught.value.hint == "Example: %argo logs"
+    assert exc_info.value.hint == "Example: %argo logs"
 
 
 def test_options_of_another_front_end_are_unknown():

@@ -108,10 +108,10 @@ def test_run_options_are_read():
     ],
 )
 def test_invalid_values_are_rejected(line, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         options(line)
-    assert str(caught.value) == message
-    assert caught.value.hint
+    assert str(exc_info.value) == message
+    assert exc_info.value.hint
 
 
 @pytest.mark.parametrize("line", ["", "help", "--help", "-h"])
@@ -136,9 +136,9 @@ def test_help_of_a_command():
     ],
 )
 def test_invalid_commands_are_rejected(line, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         table.read_line(line, {})
-    assert str(caught.value) == message
+    assert str(exc_info.value) == message
 
 
 def test_count_option():
@@ -177,10 +177,10 @@ def test_count_option():
     ],
 )
 def test_similar_names_are_suggested_for_a_cell(line, message, hint):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         options(line)
-    assert str(caught.value) == message
-    assert hint in caught.value.hint
+    assert str(exc_info.value) == message
+    assert hint in exc_info.value.hint
 
 
 @pytest.mark.parametrize("line", ["-p3.12", "-dnumpy", "-rreq.txt", "-blocal"])
@@ -198,10 +198,10 @@ def test_short_option_can_be_joined_with_its_value(line):
     ],
 )
 def test_similar_names_are_suggested_for_a_command(front_end, line, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         table.read_argv(line.split()) if front_end == "terminal" else table.read_line(line, {})
-    assert str(caught.value) == message
-    assert caught.value.hint
+    assert str(exc_info.value) == message
+    assert exc_info.value.hint
 
 
 def test_restart_requires_a_session():
@@ -243,8 +243,8 @@ def test_arguments_after_two_dashes_belong_to_the_script():
     line = table.read_argv(["run", "script.py", "--timeout", "5m", "--", "-b", "two words", "--"])
     assert (line.argument, line.rest) == ("script.py", ("-b", "two words", "--"))
     assert table.run_options(line).args == line.rest
-    with pytest.raises(SpecError, match="unexpected argument one") as caught:
+    with pytest.raises(SpecError, match="unexpected argument one") as exc_info:
         table.read_argv(["run", "script.py", "one", "two"])
-    assert caught.value.hint == "Write -- before the script's arguments: -- one two"
+    assert exc_info.value.hint == "Write -- before the script's arguments: -- one two"
     with pytest.raises(SpecError, match="unknown option --"):
         table.read_argv(["runs", "--", "x"])

@@ -76,10 +76,10 @@ def test_urls_are_not_allowed_by_default():
     ],
 )
 def test_invalid_policies_are_rejected(text, message, hint):
-    with pytest.raises(PolicyError, match=message.replace(".", r"\.")) as caught:
+    with pytest.raises(PolicyError, match=message.replace(".", r"\.")) as exc_info:
         read(text, "p.toml")
-    assert hint in caught.value.hint
-    assert "p.toml" in caught.value.message
+    assert hint in exc_info.value.hint
+    assert "p.toml" in exc_info.value.message
 
 
 def settings(text, **values):

@@ -7,10 +7,10 @@ from uv_argo_magic.core.protocol.append_log import AppendLog
 
 def test_add_returns_a_new_log() -> None:
     empty: AppendLog[int] = AppendLog()
-    one = empty.add(1)
-    two, other = one.add(2), one.add(3)
-    assert (list(empty), list(one), list(two), list(other)) == ([], [1], [1, 2], [1, 3])
-    assert two.add(4) != other.add(4)
+    one_item = empty.add(1)
+    first_branch, second_branch = one_item.add(2), one_item.add(3)
+    assert (list(empty), list(one_item), list(first_branch), list(second_branch)) == ([], [1], [1, 2], [1, 3])
+    assert first_branch.add(4) != second_branch.add(4)
 
 
 def test_log_is_a_sequence() -> None:

@@ -61,22 +61,28 @@ def test_each_kind_is_decoded(kind: str) -> None:
     assert (event.boot, event.n, event.t) == ("boot", 7, 1.5)
 
 
-HALF = "half \ud83d"
+SURROGATE = "half \ud83d"
 ESCAPED = "half \\ud83d"
 
 
 @each(
     ("kind", "fields"),
     [
-        ("text", {"stream": "stdout", "text": HALF}),
-        ("note", {"text": HALF}),
-        ("uv", {"text": HALF}),
-        ("display", {"data": {"text/plain": HALF, "application/json": [{HALF: HALF}]}, "metadata": {HALF: HALF}}),
-        ("result", {"data": {"text/html": HALF}}),
-        ("error", {"error": {"ename": "E", "evalue": HALF, "notes": [HALF]}}),
-        ("value", {"name": "x", "problem": HALF}),
-        ("snapshot", {"lines": 1, "bytes": 1, "tail": HALF}),
-        ("exit", {"reason": "guest", "detail": HALF}),
+        ("text", {"stream": "stdout", "text": SURROGATE}),
+        ("note", {"text": SURROGATE}),
+        ("uv", {"text": SURROGATE}),
+        (
+            "display",
+            {
+                "data": {"text/plain": SURROGATE, "application/json": [{SURROGATE: SURROGATE}]},
+                "metadata": {SURROGATE: SURROGATE},
+            },
+        ),
+        ("result", {"data": {"text/html": SURROGATE}}),
+        ("error", {"error": {"ename": "E", "evalue": SURROGATE, "notes": [SURROGATE]}}),
+        ("value", {"name": "x", "problem": SURROGATE}),
+        ("snapshot", {"lines": 1, "bytes": 1, "tail": SURROGATE}),
+        ("exit", {"reason": "guest", "detail": SURROGATE}),
     ],
 )
 def test_surrogates_are_escaped(kind: str, fields: dict[str, object]) -> None:
@@ -97,9 +103,9 @@ def test_emoji_and_surrogates_in_values_are_unchanged() -> None:
     emoji = decode_one(line(k="note", text="\U0001f600"))
     assert isinstance(emoji, ev.Note)
     assert emoji.text == "\U0001f600"
-    value = decode_one(line(k="value", name="x", body=json.dumps(HALF)))
+    value = decode_one(line(k="value", name="x", body=json.dumps(SURROGATE)))
     assert isinstance(value, ev.Value)
-    assert json.loads(value.body) == HALF
+    assert json.loads(value.body) == SURROGATE
 
 
 def test_fields_are_decoded() -> None:

@@ -56,7 +56,7 @@ def test_all_fields_are_read():
     assert hash(remote) == hash(parse(json.dumps(describe_error(GROUP))))
 
 
-def test_unknown_arguments_are_none():
+def test_unknown_arguments_are_omitted():
     data = describe_error("raise ValueError(1)") | {
         "args": [{"@": "no such tag"}],
         "attributes": {"a": {"@": 1}, "b": 2},

@@ -34,7 +34,7 @@ def encode_with_buffers(name, value, limit):
 
 CODECS = {
     "inline": (encode_inline, core.decode),
-    "beside": (encode_with_buffers, lambda encoded: core.decode(*encoded)),
+    "buffers": (encode_with_buffers, lambda encoded: core.decode(*encoded)),
 }
 """Long bytes are part of the text, or separate buffers."""
 
@@ -91,9 +91,9 @@ def test_values_survive_a_round_trip(value):
         assert is_same(read(write("x", value, LIMIT)), value)
 
 
-@pytest.mark.parametrize("end", CODECS)
-def test_integers_can_exceed_the_digit_limit_of_python(end):
-    write, read = CODECS[end]
+@pytest.mark.parametrize("codec", CODECS)
+def test_integers_can_exceed_the_digit_limit_of_python(codec):
+    write, read = CODECS[codec]
     for number in (10**5000, -(2**9000)):
         assert read(write("x", {"n": number}, LIMIT)) == {"n": number}
 
@@ -138,12 +138,12 @@ REFUSED = [
 ]
 
 
-@each(("value", "why", "instead"), REFUSED)
-def test_unsupported_values_are_rejected_with_an_alternative(value, why, instead):
+@each(("value", "reason", "alternative"), REFUSED)
+def test_unsupported_values_are_rejected_with_an_alternative(value, reason, alternative):
     with pytest.raises(core.NotPlain) as exc_info:
         core.encode("x", value, LIMIT)
-    assert why in exc_info.value.message
-    assert instead in exc_info.value.hint
+    assert reason in exc_info.value.message
+    assert alternative in exc_info.value.hint
 
 
 def test_dataclasses_and_enums_survive_a_round_trip():
@@ -215,10 +215,10 @@ def scalars(np):
     yield from (np.datetime64("2026-01-01T01:02:03", "us"), np.timedelta64(3, "h"), np.complex64(1j), structured)
 
 
-@pytest.mark.parametrize("end", CODECS)
-def test_arrays_keep_type_shape_order_and_bytes(end):
+@pytest.mark.parametrize("codec", CODECS)
+def test_arrays_keep_type_shape_order_and_bytes(codec):
     np = pytest.importorskip("numpy")
-    write, read = CODECS[end]
+    write, read = CODECS[codec]
     for array in arrays(np):
         decoded = read(write("x", [array], LIMIT))[0]
         assert type(decoded) is np.ndarray

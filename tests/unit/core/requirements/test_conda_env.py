@@ -93,11 +93,11 @@ def test_names_in_tables_are_valid():
     ],
 )
 def test_conda_only_packages_are_rejected(text, advice):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         read("numpy", text)
-    assert caught.value.message == "environment.yml: 1 of its 2 conda packages cannot come from a package index"
-    assert caught.value.hint.startswith(f"line 4: {text}: ")
-    assert advice in caught.value.hint
+    assert exc_info.value.message == "environment.yml: 1 of its 2 conda packages cannot come from a package index"
+    assert exc_info.value.hint.startswith(f"line 4: {text}: ")
+    assert advice in exc_info.value.hint
 
 
 def test_exported_libraries_of_wheels_are_omitted():
@@ -119,8 +119,8 @@ def test_exported_python_means_its_minor_version():
 
 
 def test_all_problems_are_reported_at_once():
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         read("numpy", "mkl", "r-base")
-    assert [line.partition(":")[0] for line in caught.value.hint.splitlines()] == ["line 4", "line 5"]
+    assert [line.partition(":")[0] for line in exc_info.value.hint.splitlines()] == ["line 4", "line 5"]
     with pytest.raises(SpecError, match="its conda package cannot come from"):
         read("mkl")

@@ -51,15 +51,15 @@ def uv_block(*lines):
 
 
 def error_of(cell):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         parse_script(cell)
-    message = caught.value.message
+    message = exc_info.value.message
     assert "\n" not in message
     assert message.isascii()
     assert message.startswith("script block, line ")
     assert "; " in message
-    assert caught.value.hint
-    return caught.value
+    assert exc_info.value.hint
+    return exc_info.value
 
 
 def test_all_supported_keys_are_read():

@@ -100,11 +100,11 @@ def test_extras_and_groups_select_packages(marker, extras, groups, expected):
     ],
 )
 def test_invalid_locks_are_rejected(text, choice, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         read_pins(text, source="pylock.toml", **choice)
-    assert caught.value.message.startswith("pylock.toml")
-    assert message in caught.value.message
-    assert caught.value.hint
+    assert exc_info.value.message.startswith("pylock.toml")
+    assert message in exc_info.value.message
+    assert exc_info.value.hint
 
 
 def test_lock_for_other_systems_is_rejected():

@@ -88,10 +88,10 @@ def test_indexes_are_settings():
     ],
 )
 def test_unsupported_uv_settings_are_rejected(text, problem):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         read(UV_HEAD + text)
-    assert caught.value.message.startswith(f"pyproject.toml: {problem}")
-    assert caught.value.hint
+    assert exc_info.value.message.startswith(f"pyproject.toml: {problem}")
+    assert exc_info.value.hint
 
 
 def test_group_can_include_the_project_itself():
@@ -138,8 +138,8 @@ def test_url_requirement_overrides_its_source():
     ],
 )
 def test_invalid_files_are_rejected(text, extras, groups, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         read(text, extras, groups)
-    assert caught.value.message.startswith("pyproject.toml")
-    assert message in caught.value.message
-    assert caught.value.hint
+    assert exc_info.value.message.startswith("pyproject.toml")
+    assert message in exc_info.value.message
+    assert exc_info.value.hint

@@ -75,13 +75,13 @@ def test_sdist_is_used_only_if_builds_are_allowed():
     with_wheel = package(f"wheels = [{wheel('alpha-1.0-py3-none-any.whl')}]\n{source}")
     assert read(with_wheel, only_binary=False).packages[0].file == "alpha-1.0-py3-none-any.whl"
     assert read(package(source), only_binary=False).packages[0].file == "alpha-1.0.tar.gz"
-    with pytest.raises(ResolutionError, match=r"alpha 1\.0 has no wheel for this Python and platform") as caught:
+    with pytest.raises(ResolutionError, match=r"alpha 1\.0 has no wheel for this Python and platform") as exc_info:
         read(package(source))
-    assert "only_binary=false" in caught.value.hint
+    assert "only_binary=false" in exc_info.value.hint
     foreign = package(f"wheels = [{wheel('alpha-1.0-cp312-cp312-win_amd64.whl')}]")
-    with pytest.raises(ResolutionError, match="no wheel") as caught:
+    with pytest.raises(ResolutionError, match="no wheel") as exc_info:
         read(foreign, only_binary=False)
-    assert "only_binary" not in caught.value.hint
+    assert "only_binary" not in exc_info.value.hint
 
 
 def test_packages_are_sorted_with_canonical_names():
@@ -120,9 +120,9 @@ def test_source_url_needs_builds_and_keeps_subdirectory():
         f'hashes = {{ sha256 = "{A}" }}, size = 5 }}'
     )
     assert read(text, only_binary=False).packages[0].url == "https://files.example.com/a.zip#subdirectory=py"
-    with pytest.raises(ResolutionError, match=r"comes from a source archive \(a\.zip\)") as caught:
+    with pytest.raises(ResolutionError, match=r"comes from a source archive \(a\.zip\)") as exc_info:
         read(text)
-    assert "only_binary=false" in caught.value.hint
+    assert "only_binary=false" in exc_info.value.hint
 
 
 @each(
@@ -142,10 +142,10 @@ def test_source_url_needs_builds_and_keeps_subdirectory():
     ],
 )
 def test_unsupported_packages_are_rejected(body, message):
-    with pytest.raises(ResolutionError) as caught:
+    with pytest.raises(ResolutionError) as exc_info:
         read(package(body))
-    assert message in caught.value.message
-    assert caught.value.hint
+    assert message in exc_info.value.message
+    assert exc_info.value.hint
 
 
 @each(
@@ -159,9 +159,9 @@ def test_unsupported_packages_are_rejected(body, message):
     ],
 )
 def test_invalid_lock_files_are_rejected(text, message):
-    with pytest.raises(ResolutionError) as caught:
+    with pytest.raises(ResolutionError) as exc_info:
         read(text)
-    assert message in caught.value.message
+    assert message in exc_info.value.message
 
 
 def test_lock_for_several_platforms_is_rejected():

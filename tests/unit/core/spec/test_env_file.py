@@ -51,7 +51,7 @@ def test_env_file_can_be_empty(text):
     ],
 )
 def test_errors_show_the_line_without_its_value(text, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         env_file.parse(text, source=".env")
-    assert str(caught.value) == message
-    assert "hidden" not in caught.value.hint
+    assert str(exc_info.value) == message
+    assert "hidden" not in exc_info.value.hint

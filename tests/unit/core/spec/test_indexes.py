@@ -51,6 +51,6 @@ def test_invalid_names_are_rejected(name):
 
 @pytest.mark.parametrize("url", ["index.example.com", "ftp://me:secret@index.example.com", "https://a b"])
 def test_invalid_urls_are_rejected(url):
-    with pytest.raises(SpecError, match="index corp is not an index URL") as caught:
+    with pytest.raises(SpecError, match="index corp is not an index URL") as exc_info:
         indexes.by_name(Settings(indexes=(("corp", url),)))
-    assert "secret" not in f"{caught.value} {caught.value.hint}"
+    assert "secret" not in f"{exc_info.value} {exc_info.value.hint}"

@@ -53,7 +53,7 @@ def test_dependencies_and_requirements_file_are_merged(fields, requirements):
     ],
 )
 def test_invalid_requests_are_rejected(text, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         json_request.read(text, source="r.json")
-    assert message in caught.value.message
-    assert caught.value.hint
+    assert message in exc_info.value.message
+    assert exc_info.value.hint

@@ -51,6 +51,6 @@ def test_empty_quantity_has_no_limit():
     ],
 )
 def test_invalid_quantities_are_rejected(kind, text):
-    with pytest.raises(SpecError, match=f"{kind} needs a quantity") as caught:
+    with pytest.raises(SpecError, match=f"{kind} needs a quantity") as exc_info:
         quantity.parse(kind, text)
-    assert caught.value.hint.startswith("Example: ")
+    assert exc_info.value.hint.startswith("Example: ")

@@ -92,10 +92,10 @@ def test_values_are_parsed_by_type(key, value, expected):
     ],
 )
 def test_invalid_values_are_rejected(key, value, message):
-    with pytest.raises(SpecError) as caught:
+    with pytest.raises(SpecError) as exc_info:
         settings_parser.parse_setting(key, value)
-    assert str(caught.value) == message
-    assert caught.value.hint
+    assert str(exc_info.value) == message
+    assert exc_info.value.hint
 
 
 def test_repeated_assignments_extend_lists_and_replace_others():

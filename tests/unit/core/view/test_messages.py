@@ -142,7 +142,7 @@ def test_import_names_have_valid_packages():
 
 
 @each("text", ["", "[", "[1]", "{}", json.dumps({"ename": 3}), json.dumps({"ename": ""}), "[" * 9999])
-def test_invalid_error_is_none(text):
+def test_invalid_error_is_ignored(text):
     assert messages.problem(RunState(error=text)) is None
 
 

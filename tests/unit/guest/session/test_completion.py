@@ -1,4 +1,4 @@
-"""guest/session/completion.py: what is found without running the user's code."""
+"""guest/session/completion.py: completion without running the user's code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def found(base, prefix, kind="attribute"):
+def completions(base, prefix, kind="attribute"):
     return [text for text, _ in complete(NAMES, {"base": base, "prefix": prefix, "kind": kind})]
 
 
@@ -81,19 +81,19 @@ def found(base, prefix, kind="attribute"):
         ("no such thing", "", "attribute", []),
     ],
 )
-def test_what_can_follow(base, prefix, kind, expected):
-    assert found(base, prefix, kind) == expected
+def test_completions_of_names_attributes_and_keys(base, prefix, kind, expected):
+    assert completions(base, prefix, kind) == expected
 
 
-def test_hidden_names_are_offered_once_they_are_begun():
-    assert not [name for name in found("plain", "") if name.startswith("_")]
-    assert "__class__" in found("plain", "__cl")
+def test_hidden_names_need_an_underscore():
+    assert not [name for name in completions("plain", "") if name.startswith("_")]
+    assert "__class__" in completions("plain", "__cl")
 
 
-def test_types_are_named():
+def test_completions_have_types():
     assert complete(NAMES, {"base": "", "prefix": "nump", "kind": "name"}) == [["numpy", "module"]]
     assert complete(NAMES, {"base": "plain", "prefix": "meth", "kind": "attribute"}) == [["method", "function"]]
 
 
-def test_a_slow_dir_is_given_up():
-    assert found("slow", "") == []
+def test_slow_dir_is_abandoned():
+    assert completions("slow", "") == []

@@ -1,4 +1,4 @@
-"""The sizes of a session's variables."""
+"""guest/session/variables.py: the sizes of a session's variables."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TABLES = {
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_the_size_of_a_table_is_that_of_its_memory_usage(table):
-    used = table.memory_usage()
-    assert variables.size(table) == (used if isinstance(table, pd.Series) else used.sum())
+def test_size_of_a_table_is_its_memory_usage(table):
+    usage = table.memory_usage()
+    assert variables.size(table) == (usage if isinstance(table, pd.Series) else usage.sum())
 
 
-def test_the_size_of_a_table_is_found_without_its_memory_usage(monkeypatch):
+def test_size_of_a_table_does_not_call_memory_usage(monkeypatch):
     def slow(*_args, **_options):
         raise AssertionError("this takes half a millisecond for each table after each cell")
 
@@ -35,6 +35,6 @@ def test_the_size_of_a_table_is_found_without_its_memory_usage(monkeypatch):
     assert variables.size(TABLES["part"]) == 3 * 2 * 8 + TABLES["part"].index.memory_usage()
 
 
-def test_an_index_and_other_values_of_pandas_have_a_size_or_0():
+def test_size_of_an_index_and_other_values():
     assert variables.size(DAYS) == DAYS.memory_usage()
     assert variables.size(pd.Timestamp("2026-01-01")) == 0
