@@ -5,14 +5,14 @@
 
     uv_argo_magic.run("print(1)", deps="numpy").logs()       in Python (docs/api.md)
 
-Rule: importing this imports nothing; every name below is imported when it is first used.
+Rule: importing this package imports none of its modules; each name below is imported on first use.
 """
 
 from __future__ import annotations
 
 import importlib
 
-TYPE_CHECKING = False  # `typing` takes as long as the rest, and `uv-argo run` starts a process before it imports more
+TYPE_CHECKING = False  # importing `typing` would double the import time; `uv-argo run` starts a process first
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -78,7 +78,7 @@ _LAZY = {
     "Renderer": "uv_argo_magic.engine.run",
     "Backend": "uv_argo_magic.backends.base",
 }
-"""Name -> its module; the other names of `__all__` are exceptions of errors.py."""
+"""Name -> its module; all other names in `__all__` are exceptions in errors.py."""
 
 
 def __getattr__(name: str) -> object:
@@ -96,12 +96,12 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """What `%load_ext uv_argo_magic` calls."""
+    """Called by `%load_ext uv_argo_magic`."""
     _magics().load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """What `%unload_ext uv_argo_magic` calls."""
+    """Called by `%unload_ext uv_argo_magic`."""
     _magics().unload(shell)
 
 

@@ -1,4 +1,4 @@
-"""Runs from Python code, without a notebook: `submit` returns at once, `run` waits (docs/api.md)."""
+"""Start runs from Python code: `submit` returns at once, `run` waits for the end (docs/api.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.engine.run import Run
 
 LOGGER = logging.getLogger("uv_argo_magic")
-"""Receives the notes about runs; without a handler, Python drops them."""
+"""The logger for notes about runs; Python drops them if no handler is configured."""
 
 
 def submit(  # noqa: PLR0913 - by keyword, each with a default
@@ -42,15 +42,15 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
 
     Args:
         source: the code as text, or the path of a Python file.
-        deps: requirements, as a string for `--deps` ("numpy pandas>=2") or a list; None: those of the
+        deps: requirements, as a string for `--deps` ("numpy pandas>=2") or a list; by default those of the
             code's script block or of the configuration.
-        python: a version or specifier, as `--python`.
+        python: a version or specifier, as for `--python`.
         backend: the backend's name, as `--backend`.
-        push: variables for the code, by name.
+        push: variables to send to the code, by name.
         pull: names of variables that `Run.result` returns.
-        resources: cpu, memory, gpu and disk, as `--resources` ({"cpu": 2, "memory": "8Gi"}).
-        env_file: a file with environment variables of the code, as `--env-file`.
-        settings: other settings by name, as `--set` (docs/cluster.md).
+        resources: cpu, memory, gpu and disk, as for `--resources` ({"cpu": 2, "memory": "8Gi"}).
+        env_file: a file with environment variables for the code, as for `--env-file`.
+        settings: other settings by name, as for `--set` (docs/settings.md).
 
     Raises:
         SpecError: an argument, a setting or the source is invalid.
@@ -69,7 +69,7 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
         pull=tuple(pull.replace(",", " ").split() if isinstance(pull, str) else pull),
         resources=table.resources((kind, str(amount)) for kind, amount in (resources or {}).items()),
         env_files=() if env_file is None else (str(env_file),),
-        sets=tuple((key, config.checked(key, value)) for key, value in (settings or {}).items()),  # type: ignore[misc]
+        sets=tuple((key, config.parse_value(key, value)) for key, value in (settings or {}).items()),  # type: ignore[misc]
     )
     context = CellContext.current(names=variables, traits={}, line_offset=0)
     started = execute(code, options, context, _PythonFrontEnd(name, document))
@@ -113,7 +113,7 @@ def run(  # noqa: PLR0913 - as submit
 
 
 def _read(source: str | Path) -> tuple[str, str, str]:
-    """(code, its name in tracebacks, the path that locks and history belong to)."""
+    """Read the source: (code, its name in tracebacks, the path under which its locks and history are stored)."""
     if isinstance(source, str):
         return source, "<source>", ""
     try:

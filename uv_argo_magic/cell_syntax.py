@@ -1,4 +1,4 @@
-"""The text of a cell or script before it is submitted: its encoding, and whether this Python can compile it."""
+"""Check the text of a cell or script before it is submitted: its encoding and its syntax."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ENCODING = re.compile(r"^([ \t\f]*#.*?coding[:=][ \t]*)[-\w.]+", re.MULTILINE)
-"""PEP 263: the line that declares an encoding, up to its name."""
+"""A line that declares an encoding (PEP 263); the group is the text before the name."""
 
 
 def is_this_version(python: str) -> bool:
-    """Whether this process can check code for that Python: only its own minor version has the same syntax."""
+    """Whether this version is the minor version of this process, which can then check the syntax of code for it."""
     return ".".join(python.split(".")[:2]) == ".".join(map(str, sys.version_info[:2]))
 
 
 def read_script(data: bytes, name: str) -> str:
-    """The text of a Python file; one that declares another encoding declares UTF-8 afterwards.
+    """The text of a Python file; a declaration of another encoding is replaced with UTF-8.
 
     Raises:
-        SpecError: it is not text in its encoding, or it is a notebook.
+        SpecError: the file is not text in its encoding, or it is a notebook.
     """
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
@@ -52,28 +52,28 @@ def read_script(data: bytes, name: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def parses(text: str) -> bool:
-    """Whether this Python can parse a cell, or the Python that runs it has to report it; asked three times a cell."""
+    """Whether this Python finds no syntax error in the cell; cached, because it is called three times for each cell."""
     return syntax_error(text, "<cell>", 0) is None
 
 
 def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:
-    """The cell's syntax error, its lines counted from `offset`; None if it compiles."""
+    """The cell's syntax error, with `offset` added to its line numbers; None if the cell compiles."""
     try:
         compile("\n" * offset + cell, name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError):
-        return None  # null bytes, or too deep for this parser: the Python that runs the cell reports it
+        return None  # null bytes, or nested too deeply for this parser; the Python that runs the cell reports it
     return None
 
 
 def refuse_invalid_python(get_name: Callable[[], str], cell: str, code: str = "", offset: int = 1) -> None:
-    """Refuse a cell that this Python cannot compile; `get_name` gives that of its text; `offset` lines are above it.
+    """Refuse a cell that this Python cannot compile. `get_name` returns its file name; `offset` lines are above it.
 
-    `code` is the translation of a cell with IPython's syntax (engine/ipython_syntax.py), "" for plain Python.
+    `code` is the translation of a cell with IPython's syntax (engine/ipython_syntax.py); "" for plain Python.
 
     Raises:
-        CellFailed: named SyntaxError, and shown as IPython shows one in a plain cell.
+        CellFailed: the cell has a syntax error; IPython shows it like that of a plain cell.
     """
     if parses(code or cell):
         return
@@ -83,10 +83,10 @@ def refuse_invalid_python(get_name: Callable[[], str], cell: str, code: str = ""
         return
     lines, number = ("\n" * offset + cell).split("\n"), error.lineno or 0
     if code and 0 < number <= len(lines) and error.text is not None:
-        own, translated = lines[number - 1], error.text.rstrip("\n")
-        if own != translated:
-            shift = len(own) - len(translated) if own.endswith(translated) else None
-            error.text = own + "\n"
+        original, translated = lines[number - 1], error.text.rstrip("\n")
+        if original != translated:
+            shift = len(original) - len(translated) if original.endswith(translated) else None
+            error.text = original + "\n"
             error.offset = 1 if shift is None else (error.offset or 1) + shift
-            error.end_offset = len(own) + 1 if shift is None else (error.end_offset or 0) + shift
+            error.end_offset = len(original) + 1 if shift is None else (error.end_offset or 0) + shift
     raise remote_traceback.rebuild.syntax_error(error, cell_name=name)

@@ -1,12 +1,12 @@
-"""Settings and the backend, from layers: the first layer that sets a key counts.
+"""Read the settings and the backend from layers; for each key, the first layer that sets it applies.
 
-    the cell's line > its script block > %config ArgoMagics > environment > uv-argo.toml here > the user's > default
+    %%argo line > script block > %config ArgoMagics > environment > uv-argo.toml in the folder > user's uv-argo.toml
 
 Rules:
-- Only this module reads UV_ARGO_* and uv-argo.toml; its result is frozen, and has the origin of each value.
-- `python`, `backend` and `deps` are keys as well: the defaults of the options of these names.
-- An unknown key in a file is an error. An unknown variable may belong to another program: only a likely typo gets
-  a note.
+- Only this module reads UV_ARGO_* and uv-argo.toml; its result is frozen, and contains the origin of each value.
+- `python`, `backend` and `deps` are also keys: they set the defaults of the options with these names.
+- An unknown key in a file is an error. An unknown variable can belong to another program, so the user gets a note only
+  if it looks like a typo.
 - There is no fallback to a backend that was not chosen.
 """
 
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 FILE = "uv-argo.toml"
 LINE = "the line"
-"""The origin of a value that the cell's line or the command line sets."""
+"""The origin of a value from the `%%argo` line or the command line."""
 OPTIONS = ("python", "backend", "deps")
-"""Keys besides those of Settings."""
+"""The keys that are not fields of Settings."""
 _OTHER_VARIABLES = {"UV_ARGO_HOME", "UV_ARGO_NAMESPACE", "UV_ARGO_POLICY"}
-"""Our other variables: the location of our folders, a configured cluster, and a package policy."""
+"""Environment variables that are not settings: the location of our folders, a namespace, and a package policy."""
 
 
 @frozen
 class Layer:
-    """The values of one source; `origin` names it in a message."""
+    """The values of one source; messages call it `origin`."""
 
     origin: str
     values: Mapping[str, object]
@@ -51,7 +51,7 @@ class Layer:
 
 @frozen
 class Config:
-    """All settings, the origin of each that is not a default, and notes for the user."""
+    """All settings, the origins of those that are not defaults, and notes for the user."""
 
     settings: Settings
     backend: str
@@ -61,13 +61,13 @@ class Config:
     notes: tuple[str, ...] = ()
 
     def origin(self, key: str) -> str:
-        """Where a value comes from: "default" if no layer sets it."""
+        """The origin of a value; "default" if no layer sets it."""
         return dict(self.origins).get(key, "default")
 
 
 @frozen
 class Sources:
-    """The variables with our prefix, and our files with their versions; equal as long as nothing changes."""
+    """The environment variables with our prefix, and our files with their versions; equal until one of them changes."""
 
     variables: Mapping[str, str]
     default_backend: str
@@ -75,22 +75,22 @@ class Sources:
 
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> Sources:
-        """Those of this environment, and of the notebook's folder (default: the working directory)."""
-        found = _files(folder or Path.cwd(), paths.config_dir(environ))
+        """The sources in this environment and the notebook's folder (default: the working directory)."""
+        candidates = _candidates(folder or Path.cwd(), paths.config_dir(environ))
         return cls(
-            variables={name: environ[name] for name in _own_names(environ)},
+            variables={name: environ[name] for name in _our_variables(environ)},
             default_backend=base.default_name(environ),
-            files=tuple((path, version) for path in found if (version := _version(path))),
+            files=tuple((path, version) for path in candidates if (version := _version(path))),
         )
 
 
 @functools.lru_cache(maxsize=16)
-def _files(folder: Path, user_folder: Path) -> tuple[Path, ...]:
+def _candidates(folder: Path, user_folder: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((folder / FILE, user_folder / FILE)))
 
 
-def _own_names(environ: Mapping[str, str]) -> list[str]:
-    if environ is os.environ and os.supports_bytes_environ:  # without decoding all names, for each cell
+def _our_variables(environ: Mapping[str, str]) -> list[str]:
+    if environ is os.environ and os.supports_bytes_environ:  # avoids decoding all names for each cell
         return [os.fsdecode(name) for name in os.environb if name.startswith(b"UV_ARGO_")]
     return [name for name in environ if name.startswith("UV_ARGO_")]
 
@@ -135,16 +135,16 @@ def layers_of(
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
-    """Differs once the file has changed; None if it is not there."""
+    """A value that changes with the file; None if the file does not exist."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None
+    return (status.st_ino, status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
 
 def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ) -> Config:
-    """One Config of all layers.
+    """Combine all layers.
 
     Raises:
         SpecError: a key or value is invalid (with its origin), or the backend is not installed.
@@ -154,7 +154,7 @@ def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ
     for layer in reversed(layers):
         for key, value in layer.values.items():
             try:
-                values[key] = checked(key, value)
+                values[key] = parse_value(key, value)
             except SpecError as error:
                 raise SpecError(f"{layer.origin}: {error.message}", hint=error.hint) from None
             origins[key] = layer.origin
@@ -170,29 +170,29 @@ def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ
 
 
 def line_values(options: RunOptions) -> dict[str, object]:
-    """The values of the line."""
+    """The keys and values that the options of a line set."""
     values = {"python": options.python, "backend": options.backend, "deps": options.deps}
     return {**dict(options.sets), **{key: value for key, value in values.items() if value not in ("", None)}}
 
 
-def refuse(options: RunOptions, backend: str) -> None:
-    """Refuse options of the line that the backend does not support.
+def refuse_unsupported(options: RunOptions, backend: str) -> None:
+    """Refuse options that the backend does not support.
 
     Raises:
-        SpecError: the option, and what to do instead.
+        SpecError: the backend does not support one of the options.
         BackendUnavailable: the backend cannot be imported.
     """
     if options.detach and base.Capability.DETACH not in base.load(backend).capabilities:
         raise SpecError(
             f"the {backend} backend does not support --detach",
-            hint="Leave --detach out, or choose a backend that does.",
+            hint="Leave out --detach, or choose a backend that supports it.",
         )
 
 
 def ignored_settings(options: RunOptions, configuration: Config) -> tuple[str, ...]:
-    """A note on the settings and resources that the backend does not use, and their origin; () if it uses all.
+    """A note on the settings and resources that the backend ignores, with their origins; () if it uses all of them.
 
-    Variables and the user's file serve all notebooks and backends, so that their settings are not noted.
+    Settings from variables and from the user's file are left out, because they apply to all notebooks and backends.
 
     Raises:
         BackendUnavailable: the backend cannot be imported.
@@ -212,15 +212,15 @@ def ignored_settings(options: RunOptions, configuration: Config) -> tuple[str, .
 
 
 def _is_general(origin: str) -> bool:
-    """Whether a value is set for all of this user's notebooks: by a variable, or in their own file."""
+    """Whether the value is set for all notebooks of the user: by a variable, or in the user's file."""
     return origin.startswith("UV_ARGO_") or origin == str(paths.config_dir() / FILE)
 
 
-def checked(key: str, value: object) -> object:
+def parse_value(key: str, value: object) -> object:
     """The value of a key, converted to its type.
 
     Raises:
-        SpecError: the key is unknown, or the value does not fit it.
+        SpecError: the key is unknown, or the value is invalid.
     """
     if key not in OPTIONS:
         if key not in settings_parser.FIELDS:
@@ -239,7 +239,7 @@ def checked(key: str, value: object) -> object:
 
 
 def _file(path: Path) -> dict[str, object]:
-    import tomllib  # noqa: PLC0415 - 4 ms of each command, and most users have no such file
+    import tomllib  # noqa: PLC0415 - 4 ms for each command, and most users have no such file
 
     try:
         with path.open("rb") as file:
@@ -260,14 +260,14 @@ def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
 
 
 def _variables() -> set[str]:
-    """The environment variables that are ours."""
+    """The names of all environment variables that we read."""
     return {f"UV_ARGO_{key.upper()}" for key in (*settings_parser.FIELDS, *OPTIONS)} | _OTHER_VARIABLES
 
 
 def _typo_notes(environ: Mapping[str, str]) -> list[str]:
     notes = []
-    ours = [name for name in environ if name.startswith("UV_ARGO_")]
-    for name in sorted(set(ours) - _variables()):
+    present = [name for name in environ if name.startswith("UV_ARGO_")]
+    for name in sorted(set(present) - _variables()):
         suggestion = nearest(name.removeprefix("UV_ARGO_"), (*settings_parser.FIELDS, *OPTIONS))
         if suggestion and abs(len(suggestion) - len(name) + len("UV_ARGO_")) <= 2:
             notes.append(f"Unknown setting {name}; did you mean UV_ARGO_{suggestion.upper()}?")

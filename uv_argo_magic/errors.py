@@ -1,17 +1,17 @@
 """All errors that this package raises; the first level shows what failed.
 
-    ArgoMagicError(message, hint)      rendered as "Name: message" and the hint, without frames of ours
+    ArgoMagicError(message, hint)      shown as "Name: message" and the hint, without our own frames
     +- SpecError                       the line or the requirements are invalid    nothing was submitted
-    +- ResolutionError                 no set of versions satisfies it             nothing was submitted
+    +- ResolutionError                 no versions satisfy the requirements        nothing was submitted
     +- PolicyError                     a check refused the run                     nothing was submitted
     +- BackendError                    the backend cannot be reached, or refused
     |  +- BackendUnavailable . SubmitRejected . StreamLost . SessionLost . SessionBusy
     +- RunError(state)                 accepted, but failed
     |  +- InstallFailed . CellFailed . PullError . NodeFailed(reason) . Stopped
-    +- VerifyFailed                    a saved notebook does not give the same results
+    +- VerifyFailed                    a saved notebook gave different results
     +- ProtocolError                   the runner wrote something unreadable       a bug in this package
 
-Vendor exceptions are translated into these in one place per vendor, with `raise ... from`.
+Exceptions of other libraries are translated where the library is called, with `raise ... from`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ArgoMagicError(Exception):
-    """What happened (`message`, one sentence) and what to do next (`hint`, may be empty)."""
+    """The base class: `message` says in one sentence what is wrong, `hint` what to do ("" if unknown)."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class ArgoMagicError(Exception):
         return self.message
 
     def _render_traceback_(self) -> list[str]:
-        """Lines for IPython, which prints them instead of a traceback."""
+        """The lines that IPython prints instead of a traceback."""
         lines = [f"{type(self).__name__}: {self}"]
         if self.hint:
             lines.append(self.hint)
@@ -49,7 +49,7 @@ class SpecError(ArgoMagicError):
 class ResolutionError(ArgoMagicError):
     """No set of versions satisfies the requirements, or the index did not respond; nothing was submitted.
 
-    `names` are the requirements that uv blames.
+    `names` are the requirements that, according to uv, cause the failure.
     """
 
     def __init__(self, message: str, *, hint: str = "", names: tuple[str, ...] = ()) -> None:
@@ -60,7 +60,7 @@ class ResolutionError(ArgoMagicError):
 class PolicyError(ArgoMagicError):
     """A check refused the run (engine/checks.py); nothing was submitted.
 
-    `violations` are all broken rules of the package policy; the text lists them.
+    `violations` are all violations of the package policy; the text of the error lists them.
     """
 
     def __init__(self, message: str, *, hint: str = "", violations: tuple[Violation, ...] = ()) -> None:
@@ -69,7 +69,7 @@ class PolicyError(ArgoMagicError):
 
     @property
     def is_question(self) -> bool:
-        """Whether the user can continue by confirming it."""
+        """Whether the user can confirm the run, and then continue."""
         return bool(self.violations) and all(violation.is_question for violation in self.violations)
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class SessionLost(BackendError):
 
 
 class SessionBusy(BackendError):
-    """Another kernel has the session; the cell was not run."""
+    """Another kernel uses the session; the cell was not run."""
 
 
 class RunError(ArgoMagicError):
@@ -113,15 +113,15 @@ class InstallFailed(RunError):
 
 
 class CellFailed(RunError):
-    """The user's code raised an exception, or exited with a status other than 0."""
+    """The user's code raised an exception, or exited with a nonzero status."""
 
 
 class PullError(RunError):
-    """The cell succeeded, but a pulled value could not be brought back; the others are bound."""
+    """The cell succeeded, but a pulled value could not be brought back; the other values are assigned."""
 
 
 class NodeFailed(RunError):
-    """The process, pod or node that ran the cell ended without a result; `reason` is one word."""
+    """The process, pod or node of the cell ended before the cell did; `reason` is one word."""
 
     def __init__(self, message: str, *, hint: str = "", state: RunState | None = None, reason: str = "") -> None:
         super().__init__(message, hint=hint, state=state)
@@ -133,7 +133,7 @@ class Stopped(RunError):
 
 
 class VerifyFailed(ArgoMagicError):
-    """Cells of a saved notebook gave different results when they ran again."""
+    """Cells of a saved notebook gave different results when they were run again."""
 
 
 class ProtocolError(ArgoMagicError):

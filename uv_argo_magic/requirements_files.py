@@ -1,20 +1,21 @@
-"""Files that people already have -> what they ask for: the files named by `-r`, and the notebook's own.
+"""Read the requirements in the files of other tools (`-r FILE`), and in the notebook's requirements file.
 
-    requirements.txt            with -r and -c, relative to the file that says it
-    pyproject.toml              the project's dependencies; [extra,extra] adds extras; :group,group are groups alone
-    pylock.toml                 everything it pins, with its hashes; [extra] and :group where it has any
-    uv.lock                     the same, by `uv export --frozen` in a folder of its own
-    environment.yml             the pip part, and the conda packages that an index has
+    requirements.txt            with -r and -c, relative to the file that contains them
+    pyproject.toml              the project's dependencies; [extra,extra] adds extras, :group,group selects only groups
+    pylock.toml                 all pinned packages with their hashes; [extra] and :group if it has any
+    uv.lock                     the same, read by `uv export --frozen` in a temporary folder
+    environment.yml             the pip section, and the conda packages that a package index has
     script.py                   the `dependencies` and [tool.uv] of its script block
-    conda list --export         as an environment.yml
-    pip list                    the versions that it lists
+    conda list --export         like environment.yml
+    pip list                    the listed versions
 
 Rules:
-- A file is known by its name, else by what is in it. What another tool must export is refused with that tool's command.
-- Nothing is built, no project is touched: what only a build could tell is refused.
-- A message names the file as it was written, or by its name alone, and the line in it.
-- The notebook's requirements file is next to the notebook, and has its name: analysis.ipynb has
-  analysis.requirements.txt. Only this module knows that.
+- The type of a file is detected by its name, else by its content. If another tool must export a file, the hint is the
+  command of that tool.
+- Nothing is built, and projects are not changed. Requirements that only a build can determine are refused.
+- Messages name the file as the user wrote it, or by its name alone, and the line.
+- The notebook's requirements file is next to the notebook: analysis.requirements.txt for analysis.ipynb. Only this
+  module knows that.
 """
 
 from __future__ import annotations
@@ -47,38 +48,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SUFFIX = ".requirements.txt"
-DEEPEST = 20
-"""Files that include each other in a chain."""
-LARGEST = 32 * 1024 * 1024
-"""Bytes of a file: a lock with every platform's hashes is large."""
+MAX_DEPTH = 20
+"""Maximum depth of files that include each other."""
+MAX_SIZE = 32 * 1024 * 1024
+"""Maximum bytes of a file; a lock with the hashes of all platforms is large."""
 EXPORT_TIMEOUT = 60.0
 
 
-def read(written: str, folder: Path) -> ParsedRequirements:
-    """What the file `written` (relative to `folder`; with extras or groups in brackets or behind a colon) asks for.
+def read(reference: str, folder: Path) -> ParsedRequirements:
+    """The requirements in a file: a path relative to `folder`, with optional `[extras]` and `:groups`.
 
     Raises:
-        SpecError: it cannot be read, or what is wrong in which line, or which command exports it.
+        SpecError: the file cannot be read, is invalid, or must be exported by another tool.
     """
-    name, extras, groups = _notation(written, folder)
+    name, extras, groups = _split_reference(reference, folder)
     return _read(_Source(path=folder / Path(name).expanduser(), name=name, extras=extras, groups=groups), set())
 
 
 def notebook_file(notebook: str, folder: Path) -> Path | None:
-    """The path of a notebook's requirements file, which may not exist; None if the notebook's path is not known.
+    """The path of a notebook's requirements file, which may not exist; None if the notebook's path is unknown.
 
     `notebook` is its path from the front end, absolute or relative to `folder`.
     """
     path = folder / notebook
-    # A session without a notebook has a name of its own, which has no suffix.
+    # A Jupyter session without a notebook has a name without a suffix instead of a path.
     return path.with_suffix(SUFFIX) if notebook and path.suffix else None
 
 
 def read_notebook(notebook: str, folder: Path) -> ParsedRequirements | None:
-    """What a notebook's requirements file asks for; None if there is no such file.
+    """The requirements in a notebook's requirements file; None if it does not exist.
 
     Raises:
-        SpecError: it cannot be read, or what is wrong in which line.
+        SpecError: the file cannot be read, or is invalid.
     """
     path = notebook_file(notebook, folder)
     return _read(_Source(path=path, name=path.name), set()) if path and path.exists() else None
@@ -86,7 +87,7 @@ def read_notebook(notebook: str, folder: Path) -> ParsedRequirements | None:
 
 @frozen
 class _Source:
-    """A file, what messages call it, what is chosen in it, and the files that led to it."""
+    """A file, its name in messages, the selected extras and groups, and the chain of files that include it."""
 
     path: Path
     name: str
@@ -95,52 +96,51 @@ class _Source:
     trail: tuple[Path, ...] = field(default=())
 
 
-_NOTATION = re.compile(r"(.+\.(?:toml|lock))(?:\[([^\[\]]*)\])?(?::([A-Za-z0-9._, -]+))?")
+_REFERENCE = re.compile(r"(.+\.(?:toml|lock))(?:\[([^\[\]]*)\])?(?::([A-Za-z0-9._, -]+))?")
 
 
-def _notation(written: str, folder: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    match = _NOTATION.fullmatch(written)
-    if not match or (folder / Path(written).expanduser()).exists():
-        return written, (), ()
+def _split_reference(reference: str, folder: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """(path, extras, groups)."""
+    match = _REFERENCE.fullmatch(reference)
+    if not match or (folder / Path(reference).expanduser()).exists():
+        return reference, (), ()
     extras, groups = (tuple(re.findall(r"[^\s,]+", names or "")) for names in match.group(2, 3))
     return match[1], extras, groups
 
 
 def _read(source: _Source, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
-    """What one file asks for, by its kind; `visited` are the (file, as constraints) that need no second reading."""
-    text = _text(source)
+    """The requirements in one file. `visited` are the (file, as constraints) that were read and are skipped."""
+    text = _read_text(source)
     return _READERS[_kind(source, text)](source, text, visited)
 
 
-def _text(source: _Source) -> str:
+def _read_text(source: _Source) -> str:
     path, name = source.path, source.name
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+            data = file.read(MAX_SIZE + 1)
     except OSError as error:
-        near = [entry.name for entry in path.parent.iterdir() if entry.is_file()] if path.parent.is_dir() else []
-        best = nearest(path.name, near)
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()] if path.parent.is_dir() else []
+        suggestion = nearest(path.name, names)
+        base = "file that includes it" if source.trail else "working directory"
         raise SpecError(
-            f"cannot read {name}: {error.strerror}" + (f"; did you mean {best}?" if best else ""),
-            hint="A relative path is relative to the file that includes it." if source.trail else FROM_HERE,
+            f"cannot read {name}: {error.strerror}" + (f"; did you mean {suggestion}?" if suggestion else ""),
+            hint=f"Check the path. A relative path is relative to the {base}.",
         ) from error
-    if len(data) > LARGEST:
+    if len(data) > MAX_SIZE:
         raise SpecError(f"{name} is too large for a list of requirements", hint="Name the file that lists them.")
     try:
-        # PowerShell writes UTF-16, with its mark.
+        # PowerShell writes UTF-16 with a byte order mark.
         return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{name} is not UTF-8 text", hint="Save the file as UTF-8.") from error
 
 
-FROM_HERE = "A relative path is relative to the working directory."
-
-
 def _kind(source: _Source, text: str) -> str:
-    """Which of the readers a file is for.
+    """The key of the file's reader in _READERS.
 
     Raises:
-        SpecError: another tool has to export it.
+        SpecError: another tool must export the file.
     """
     name = source.path.name.lower()
     kind = next((kind for pattern, kind in _NAMES if re.fullmatch(pattern, name)), "")
@@ -149,7 +149,7 @@ def _kind(source: _Source, text: str) -> str:
         problem, hint = _EXPORTS[kind]
         raise SpecError(f"{source.name} is {problem}", hint=hint)
     if (source.extras or source.groups) and kind not in ("project", "pylock", "uvlock"):
-        raise SpecError(f"{source.name} has no extras and no groups", hint="Name the file alone.")
+        raise SpecError(f"{source.name} has no extras and no groups", hint="Write only the path of the file.")
     return kind
 
 
@@ -188,52 +188,52 @@ _EXPORTS = {
     "pdm": ("a PDM lock file", "Export it: pdm export -o requirements.txt"),
     "pipenv": ("a Pipenv file", "Export it: pipenv requirements > requirements.txt"),
     "setuptools": (
-        "readable only by building the project, which is not supported",
+        "only readable by building the project, which is not supported",
         "Compile its requirements into a file: uv pip compile setup.py -o requirements.txt",
     ),
     "pixi": ("a pixi project", "Export it: pixi workspace export conda-environment environment.yml"),
-    "explicit": ("a list of conda's own files", "Export the packages: conda env export > environment.yml"),
+    "explicit": ("a list of conda package files", "Export the packages: conda env export > environment.yml"),
     "condalist": ("the output of conda list", "Export the packages: conda env export > environment.yml"),
     "notebook": ("a notebook", "Name its requirements file, or list the packages: --deps NAMES."),
 }
-"""What is refused: the problem, and the one command that helps."""
+"""Type of a refused file -> (problem, hint)."""
 
 
 def _requirements(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     if match := _LOCAL.search(text):
         line = text.count("\n", 0, match.start()) + 1
         raise SpecError(
-            f"{source.name}, line {line}: {match[1]} was installed from a folder of another machine",
+            f"{source.name}, line {line}: {match[1]} was installed from a folder on another machine",
             hint="List the versions instead: pip list --format=freeze > requirements.txt",
         )
-    own, includes = split_includes(text)
-    listed = ParsedRequirements(requirements=parser.parse(own, source=source.name, file=True))
+    own_lines, includes = split_includes(text)
+    listed = ParsedRequirements(requirements=parser.parse(own_lines, source=source.name, file=True))
     return merge(listed, *(_included(source, include, visited) for include in includes))
 
 
 _LOCAL = re.compile(r"^[ \t]*([\w.-]+) @ file:", re.MULTILINE)
-"""What `pip freeze` writes for a package that conda, or `pip install .`, has built."""
+"""The output of `pip freeze` for a package that was built by conda or `pip install .`."""
 
 
 def _pip_list(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     rows = [line.split() for line in text.splitlines()]
     if local := [row[0] for row in rows[2:] if len(row) > 2]:
         raise SpecError(
-            f"{source.name}: {', '.join(local)} are installed from folders of another machine",
+            f"{source.name} lists packages that were installed from folders on another machine: {', '.join(local)}",
             hint="Leave them out: pip list --exclude-editable",
         )
-    # At its own line each, so that a message names the line of the file.
+    # Keep the line numbers, because messages contain them.
     pins = ["==".join(row) if number > 1 else "" for number, row in enumerate(rows)]
     return _requirements(source, "\n".join(pins), visited)
 
 
-def _conda_export(source: _Source, text: str, _done: object) -> ParsedRequirements:
+def _conda_export(source: _Source, text: str, _visited: object) -> ParsedRequirements:
     lines = [conda_env.Line(number=number, text=line) for number, line in enumerate(text.splitlines(), start=1)]
     return conda_env.read_conda([line for line in lines if line.text[:1] not in ("", "#")], source=source.name)
 
 
 def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
-    """What a file named in another asks for; all of it as constraints, where it is named so."""
+    """The requirements in an included file; if it is included with `-c`, all of them are constraints."""
     where = f"{source.name}, line {include.line}"
     if "://" in include.name or "$" in include.name:
         raise SpecError(f"{where}: {include.name} is not a local file", hint="Download it, and use its path.")
@@ -241,9 +241,9 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
     path = (source.path.parent / Path(include.name).expanduser()).resolve()
     if path in trail:
         raise SpecError(f"{where}: {include.name} includes this file again", hint="Remove one of the two lines.")
-    if len(trail) >= DEEPEST:
+    if len(trail) >= MAX_DEPTH:
         raise SpecError(
-            f"{where}: more than {DEEPEST} files include each other", hint="Name the innermost one directly."
+            f"{where}: files are included more than {MAX_DEPTH} levels deep", hint="Include the last file directly."
         )
     if (path, include.constraint) in visited:
         return ParsedRequirements()
@@ -255,7 +255,7 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
     if any(item.hashes for item in included.requirements.items):
         raise SpecError(
             f"{name}: hashes in a constraints file are not supported",
-            hint="Remove them, or use the file with -r.",
+            hint="Remove the hashes, or include the file with -r.",
         )
     return ParsedRequirements(
         constraints=(*included.requirements.lines, *included.constraints),
@@ -264,16 +264,16 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
     )
 
 
-def _project(source: _Source, text: str, _done: object) -> ParsedRequirements:
+def _project(source: _Source, text: str, _visited: object) -> ParsedRequirements:
     return read_pyproject(text, source=source.name, extras=source.extras, groups=source.groups)
 
 
-def _pylock(source: _Source, text: str, _done: object) -> ParsedRequirements:
+def _pylock(source: _Source, text: str, _visited: object) -> ParsedRequirements:
     systems = tuple(dict.fromkeys(("linux", sys.platform)))
     return read_pins(text, source=source.name, extras=source.extras, groups=source.groups, systems=systems)
 
 
-def _script(source: _Source, text: str, _done: object) -> ParsedRequirements:
+def _script(source: _Source, text: str, _visited: object) -> ParsedRequirements:
     try:
         script = parse_script(text)
     except SpecError as error:
@@ -281,21 +281,21 @@ def _script(source: _Source, text: str, _done: object) -> ParsedRequirements:
     if script is None or script.requirements is None:
         raise SpecError(
             f"{source.name} has no script block with dependencies",
-            hint='A block is: # /// script, then # dependencies = ["numpy"], then # ///, each a line of its own.',
+            hint='A block has three parts, each on its own line: # /// script, # dependencies = ["numpy"], # ///',
         )
     python, settings = script.requires_python, dict(script.settings)
     constraints, overrides = (settings.pop(key, ()) for key in ("constraints", "overrides"))
     return ParsedRequirements(
         requirements=script.requirements,
-        constraints=constraints,  # type: ignore[arg-type]  # a tuple of lines: its reader says so
+        constraints=constraints,  # type: ignore[arg-type]  # a tuple of lines, from its reader
         overrides=overrides,  # type: ignore[arg-type]  # the same
         requires_python=((python, source.name),) if python else (),
         settings=tuple(settings.items()),
     )
 
 
-def _uvlock(source: _Source, text: str, _done: object) -> ParsedRequirements:
-    """Ask uv, in a folder of its own: it neither builds, nor looks for a Python, nor reaches an index for this."""
+def _uvlock(source: _Source, text: str, _visited: object) -> ParsedRequirements:
+    """Export the lock with uv in a temporary folder; uv builds nothing, and needs neither a Python nor an index."""
     command = [find_uv_bin(), "export", "--frozen", "--offline", "--format", "requirements.txt", "--no-emit-local"]
     command += ["--no-header", "--no-annotate", "--no-default-groups", "--preview-features", "frozen-lockfile"]
     command += [f"--extra={name}" for name in source.extras]
@@ -326,7 +326,7 @@ def _uvlock(source: _Source, text: str, _done: object) -> ParsedRequirements:
     if completed.returncode:
         errors = [line.strip() for line in completed.stderr.splitlines() if line.startswith(("error:", "  cause:"))]
         raise SpecError(
-            f"uv cannot read {source.name}: {'; '.join(errors) or f'exit status {completed.returncode}'}",
+            f"uv could not read {source.name}: {'; '.join(errors) or f'exit status {completed.returncode}'}",
             hint="Create it again in the project's folder: uv lock",
         )
     exported = parser.parse(completed.stdout, source=f"{source.name} (as uv exports it)", file=True)
@@ -335,12 +335,12 @@ def _uvlock(source: _Source, text: str, _done: object) -> ParsedRequirements:
     return ParsedRequirements(
         requirements=replace(exported, complete=True),
         requires_python=((python, source.name),) if python else (),
-        notes=tuple(_left_out(source.name, data)),
+        notes=tuple(_local_packages(source.name, data)),
     )
 
 
-def _left_out(name: str, data: dict[str, object]) -> list[str]:
-    """A sentence on what the lock has from folders of the project: those are not there where the cell runs."""
+def _local_packages(name: str, data: dict[str, object]) -> list[str]:
+    """A note on the lock's packages from folders of the project, which do not exist where the cell runs."""
     packages = data.get("package", [])
     local = [
         str(package.get("name"))
@@ -348,12 +348,12 @@ def _left_out(name: str, data: dict[str, object]) -> list[str]:
         if isinstance(package, dict) and isinstance(source := package.get("source"), dict)
         if any(source.get(kind, ".") != "." for kind in ("editable", "virtual", "directory", "path"))
     ]
-    return [f"{name}: {', '.join(local)} are local folders of the project, and are left out."] if local else []
+    return [f"{name}: left out local folders of the project: {', '.join(local)}."] if local else []
 
 
 def _conda(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     lines, pip, notes = _environment(source, text)
-    # At its own line each, so that a message names the line of the file.
+    # Keep the line numbers, because messages contain them.
     rows = [""] * max((line.number for line in pip), default=0)
     for line in pip:
         rows[line.number - 1] = line.text
@@ -362,9 +362,9 @@ def _conda(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> Parse
 
 
 def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list[conda_env.Line], list[str]]:
-    """The conda packages and the pip part of an environment.yml, and what of it counts for nothing here."""
+    """(conda packages, pip section, notes on ignored parts) of an environment.yml."""
     try:
-        import yaml  # noqa: PLC0415 - 12 ms, and only one kind of file needs it
+        import yaml  # noqa: PLC0415 - 12 ms, and only environment.yml needs it
     except ImportError as error:
         raise SpecError(
             f"cannot read {source.name}: PyYAML is not installed", hint='Install it: pip install "uv-argo-magic[conda]"'
@@ -375,7 +375,7 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise SpecError(
-            f"{source.name}{where}: invalid YAML: {getattr(error, 'problem', None) or 'too deep'}",
+            f"{source.name}{where}: invalid YAML: {getattr(error, 'problem', None) or 'nested too deeply'}",
             hint="List the packages under `dependencies:`, one per line, such as `- numpy=1.26`.",
         ) from None
     keys = {str(key.value): value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
@@ -397,9 +397,7 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
                     hint="Write `- numpy=1.26`, or `- pip:` with `- rich>=13` below it.",
                 )
             lines[pip].append(conda_env.Line(number=number, text=node.value))
-    notes = (
-        [f"{source.name}: its variables are ignored; use --set variables=NAME=VALUE."] if "variables" in keys else []
-    )
+    notes = [f"{source.name}: `variables` are ignored; use --set variables=NAME=VALUE."] if "variables" in keys else []
     return *lines, notes
 
 

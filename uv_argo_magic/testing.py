@@ -1,9 +1,9 @@
-r"""Helpers for tests: a backend that runs nothing, and functions that make a log and play it.
+r"""Helpers for tests: a backend that runs nothing, and functions that write a log and replay it.
 
     log = write(("hello", {...}), "a line of output\\n", ("exit", {"reason": "ok"}))
     state = play(log)
 
-Rule: a log made here is read by the same `decode` and `step` as a real one.
+Rule: these logs are read with the same `decode` and `step` as real ones.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 
 NONCE = "test"
-"""The nonce of the logs that `write` makes; `FakeBackend` replaces it by the program's."""
+"""The nonce of logs from `write`; `FakeBackend` replaces it with that of the program."""
 
 Written: TypeAlias = str | tuple[str, dict[str, Any]]
 """Raw text that ends with a newline, or (kind, fields) of a record (docs/protocol.md)."""
 
 
 def write(*items: Written, boot: str = "boot", nonce: str = NONCE, start: float = 1000.0, n: int = 0) -> str:
-    """Log text as a guest writes it: each record gets its boot, its number after `n`, and a time one second later."""
+    """Log text in the guest's format. Records get the boot, numbers from `n` + 1 on, and times one second apart."""
     lines = []
     for item in items:
         if isinstance(item, str):
@@ -50,7 +50,7 @@ def write(*items: Written, boot: str = "boot", nonce: str = NONCE, start: float 
 def states(
     log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunState | None = None
 ) -> Iterator[RunState]:
-    """Every state that a log leads to, line by line; pieces of text are whole lines."""
+    """Every state that results from a log, line by line; each text consists of whole lines."""
     state = start or RunState()
     for piece in [log] if isinstance(log, str) else log:
         for event in decode(piece, nonce) if isinstance(piece, str) else [piece]:
@@ -59,18 +59,18 @@ def states(
 
 
 def play(log: str | Iterable[str | ev.Event], *, nonce: str = NONCE, start: RunState | None = None) -> RunState:
-    """The state after a whole log."""
+    """The state at the end of a log."""
     state = start or RunState()
-    for state in states(log, nonce=nonce, start=start):  # noqa: B007 - the last one is wanted
+    for state in states(log, nonce=nonce, start=start):  # noqa: B007 - only the last state is used
         pass
     return state
 
 
 class FakeBackend:
-    """A backend that runs nothing: `watch` yields the given records for each run, then ends.
+    """A backend that runs nothing: for each run, `watch` yields the given records and ends.
 
-    `remote_runs` are the runs that `find` finds. `submitted`, `stopped` and `deleted` list the calls, in order. No more
-    records come after `stop`.
+    `find` searches `remote_runs`. `submitted`, `stopped` and `deleted` list the calls in order. After `stop`, `watch`
+    yields no more records.
     """
 
     def __init__(self, records: Iterable[str | ev.NodePhase] = ()) -> None:
@@ -84,28 +84,28 @@ class FakeBackend:
     settings: frozenset[str] = frozenset()
 
     def target(self, spec: RunSpec) -> interpreters.Interpreter:
-        """A Python of this machine, as for `local`."""
+        """A Python of this machine, as with the local backend."""
         return interpreters.find(spec.python)
 
     def describe(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
-        """Nothing."""
+        """An empty string."""
         return ""
 
     def manifest(self, program: Program, spec: RunSpec) -> str:  # noqa: ARG002 - the protocol's signature
-        """The program itself."""
+        """The source of the program."""
         return program.source
 
     def submit(self, program: Program, spec: RunSpec, run_id: str, *, notebook: str = "") -> Submission:  # noqa: ARG002
-        """Record the program, its spec and the run's id; names are fake-1, fake-2, ..."""
+        """Record the call. The names of the runs are fake-1, fake-2 and so on."""
         self.submitted.append((program, spec, run_id))
         return Submission(name=f"fake-{len(self.submitted)}", location="nowhere")
 
     def find(self, name: str, settings: Settings) -> RemoteRun | None:  # noqa: ARG002 - the protocol's signature
-        """The run in `remote_runs` with this name or ID."""
+        """The run in `remote_runs` with this name or id."""
         return next((run for run in self.remote_runs if name in (run.name, run.run)), None)
 
     def watch(self, name: str, *, follow: bool = True) -> Iterator[str | ev.NodePhase]:  # noqa: ARG002
-        """Yield the records from the start, with the nonce of the program that was submitted as `name`."""
+        """Yield the records from the start, with the nonce of the run with this name."""
         remote = next((run for run in self.remote_runs if run.name == name), None)
         nonce = remote.nonce if remote else self.submitted[int(name.removeprefix("fake-")) - 1][0].nonce
         for record in self.records:

@@ -32,7 +32,8 @@ def test_what_would_run_is_written_and_does_not_run(home, tmp_path, index, monke
     line = ["run", "cell.py", "--deps", "alpha<2", "--set", f"index_url={index.url}", "--dry-run", "--to"]
     assert cli.main([*line, "plan.py"]) == 0
     assert (
-        capsys.readouterr().out == "plan.py: uv run plan.py\nA script does not display its last expression: print it.\n"
+        capsys.readouterr().out
+        == "Wrote plan.py. Run it with:   uv run plan.py\nA script does not display its last expression: print it.\n"
     )
     assert '"alpha==1.0"' in (tmp_path / "plan.py").read_text()
     assert cli.main([*line, "plan.yaml", "-b", "argo", "--set", f"images={HERE}=none"]) == 0

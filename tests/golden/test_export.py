@@ -43,7 +43,7 @@ def exported(tmp_path, monkeypatch):
 
 def test_a_run_is_written_as_a_workflow_with_its_own_lock(exported):
     printed, text = exported("--set", "namespace=other", "--set", "ttl=60")
-    assert printed.startswith("x.yaml: kubectl")
+    assert printed.startswith("Wrote x.yaml. Run it with:   kubectl")
     assert text.startswith("# Exported by uv-argo-magic: the run r1.\n")
     made = yaml.safe_load(text)
     script = made["spec"]["templates"][0]["script"]

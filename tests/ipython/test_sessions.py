@@ -56,11 +56,11 @@ def test_session_commands(kernel):
     variables = kernel.run("%argo vars").text
     assert "numbers" in variables
     assert "8.1 kB" in variables
-    assert "Session main ended; it starts again" in kernel.run("%argo restart main").text
+    assert "Session main ended. It starts again" in kernel.run("%argo restart main").text
     assert "restarts with its next cell" in kernel.run("%argo sessions").text
     assert "NameError" in kernel.run("%%argo -s\nnumbers").error
     kernel.run("%%argo -s\nn = 1")
-    assert "Session main ended. Its variables are gone: n (int)." in kernel.run("%argo stop main").text
+    assert "Session main ended. Its variables are lost: n (int)." in kernel.run("%argo stop main").text
     assert "No sessions." in kernel.run("%argo sessions").text
     assert "session main not found" in kernel.run("%argo vars").error
 

@@ -130,19 +130,19 @@ def test_line_values():
 
 def test_unknown_backend_is_rejected():
     for name in ("local", "argo"):
-        config.refuse(RunOptions(detach=True), name)
+        config.refuse_unsupported(RunOptions(detach=True), name)
     with pytest.raises(BackendUnavailable, match="unknown backend nope"):
-        config.refuse(RunOptions(detach=True), "nope")
+        config.refuse_unsupported(RunOptions(detach=True), "nope")
 
 
 def test_capabilities_are_read_from_the_class(monkeypatch):
     monkeypatch.setattr(FakeBackend, "capabilities", base.Capability.DETACH)
     monkeypatch.setattr(base, "_installed", lambda: {"able-in-tests": "uv_argo_magic.testing:FakeBackend"})
-    config.refuse(RunOptions(detach=True), "able-in-tests")
+    config.refuse_unsupported(RunOptions(detach=True), "able-in-tests")
 
     monkeypatch.setattr(base, "_installed", lambda: {"broken-in-tests": "no_such_module:Y"})
     with pytest.raises(BackendUnavailable, match="cannot import the backend broken-in-tests: No module named"):
-        config.refuse(RunOptions(detach=True), "broken-in-tests")
+        config.refuse_unsupported(RunOptions(detach=True), "broken-in-tests")
 
 
 def test_folders_of_the_user(tmp_path):

@@ -138,7 +138,7 @@ def test_invalid_includes_are_rejected(write, tmp_path, files, message):
 
 def test_long_chains_of_includes_are_limited(write, tmp_path):
     write({f"f{i}.txt": f"p{i}\n-r f{i + 1}.txt" for i in range(30)})
-    assert error_of("f0.txt", tmp_path).message == "f19.txt, line 2: more than 20 files include each other"
+    assert error_of("f0.txt", tmp_path).message == "f19.txt, line 2: files are included more than 20 levels deep"
     # Each file is included twice, but must be read only once.
     write({f"g{i}.txt": f"p{i}\n-r g{i + 1}.txt\n-r g{i + 1}.txt" for i in range(19)} | {"g19.txt": "last"})
     assert len(read_lines("g0.txt", tmp_path)) == 20
@@ -151,7 +151,7 @@ def test_unreadable_files_are_rejected(write, tmp_path, monkeypatch):
     assert error_of("folder", tmp_path).message == "cannot read folder: Is a directory"
     (tmp_path / "needs.txt").write_bytes(b"\xff\xfe\x00")
     assert error_of("needs.txt", tmp_path).message == "needs.txt is not UTF-8 text"
-    monkeypatch.setattr(requirements_files, "LARGEST", 2)
+    monkeypatch.setattr(requirements_files, "MAX_SIZE", 2)
     assert error_of("needs.txt", tmp_path).message == "needs.txt is too large for a list of requirements"
 
 
@@ -184,7 +184,7 @@ def test_requires_python_is_read(write, tmp_path):
     ("text", "message"),
     [
         ("dependencies: [", "environment.yml, line 1: invalid YAML"),
-        ("[" * 1000, "environment.yml: invalid YAML: too deep"),
+        ("[" * 1000, "environment.yml: invalid YAML: nested too deeply"),
         ("- numpy", "environment.yml has no list of dependencies"),
         ("dependencies: numpy", "environment.yml has no list of dependencies"),
         ("dependencies:\n- numpy\n- conda: [x]", "environment.yml, line 3: expected a package or a pip list"),
@@ -212,7 +212,7 @@ def test_complete_conda_environment_is_read(write, tmp_path):
     )
     parsed = requirements_files.read("environment.yml", tmp_path)
     assert parsed.requirements.lines == ("numpy", 'rich; os_name == "posix"', "six")
-    assert parsed.notes == ("environment.yml: its variables are ignored; use --set variables=NAME=VALUE.",)
+    assert parsed.notes == ("environment.yml: `variables` are ignored; use --set variables=NAME=VALUE.",)
 
 
 def test_missing_yaml_library_is_reported(write, tmp_path, monkeypatch):
@@ -244,12 +244,12 @@ def test_utf_16_files_of_powershell_are_read(tmp_path, encoding):
     ("name", "text", "problem", "command"),
     [
         ("pixi.toml", "[workspace]\nname = 'x'\n", "a pixi project", "pixi workspace export conda-environment"),
-        ("spec.txt", "@EXPLICIT\nhttps://conda.example.com/idna.conda\n", "conda's own files", "conda env export"),
+        ("spec.txt", "@EXPLICIT\nhttps://conda.example.com/idna.conda\n", "conda package files", "conda env export"),
         ("list.txt", "# packages in environment at /opt/conda:\n#\nidna 3.10 py_0\n", "of conda list", "conda env"),
         ("freeze.txt", "six==1.17\nidna @ file:///home/conda/idna/work\n", "line 2: idna was installed from a folder",
          "pip list --format=freeze > requirements.txt"),
         ("list.txt", "Package Version Editable project location\n--- --- ---\nmine 1.0 /home/me/mine\n",
-         "mine are installed from folders", "pip list --exclude-editable"),
+         "installed from folders on another machine: mine", "pip list --exclude-editable"),
     ],
 )  # fmt: skip
 def test_unsupported_formats_are_rejected_with_a_command(write, tmp_path, name, text, problem, command):

@@ -1,4 +1,4 @@
-"""Writes files atomically: no reader sees a partial file, and no crash leaves one."""
+"""Write files atomically, so that neither a reader nor a crash ever leaves a partial file visible."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
-    """Write aside, then rename; the folder is made where it is not there.
+    """Write a temporary file and rename it; create the folder if it does not exist.
 
     Raises:
-        OSError: the disk does not take it; what was there before stays as it was.
+        OSError: the file cannot be written; the previous file is unchanged.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         data = content.encode("utf-8") if isinstance(content, str) else content
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
-        aside.replace(path)
+        temporary.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 APP = "uv-argo"
-WRITABLE = "Free some disk space, or set UV_ARGO_HOME to a folder that can be written."
-"""The hint where nothing can be written into these folders."""
+WRITABLE = "Free some disk space, or set UV_ARGO_HOME to a writable folder."
+"""The hint if these folders cannot be written."""
 
 
 def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -26,7 +26,7 @@ def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Data that can be made again: environments and the packages of images."""
+    """Data that can be created again: environments and the packages of images."""
     return _home(environ, "cache")
 
 
@@ -36,7 +36,7 @@ def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def run_dir(run_id: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """The history's folder of one run."""
+    """The folder of one run in the history."""
     return data_dir(environ) / "runs" / run_id
 
 
@@ -50,13 +50,13 @@ def _check_home() -> None:
     if home == Path(home.anchor) or not home.is_dir():
         raise SpecError(
             f"the home folder cannot be used: HOME is {home}",
-            hint="Set HOME, or UV_ARGO_HOME, to a folder that can be written.",
+            hint="Set HOME or UV_ARGO_HOME to a writable folder.",
         )
 
 
 def _home(environ: Mapping[str, str], kind: Literal["data", "cache", "config"]) -> Path:
-    given = tuple(environ.get(name, "") for name in ("UV_ARGO_HOME", f"XDG_{kind.upper()}_HOME", "HOME"))
-    return _folder(kind, *given)
+    variables = tuple(environ.get(name, "") for name in ("UV_ARGO_HOME", f"XDG_{kind.upper()}_HOME", "HOME"))
+    return _folder(kind, *variables)
 
 
 @functools.lru_cache(maxsize=16)
@@ -65,7 +65,7 @@ def _folder(kind: Literal["data", "cache", "config"], home: str, xdg: str, _user
         return Path(home).expanduser().absolute() / kind
     if kind != "config" and not xdg:
         _check_home()
-    import platformdirs  # noqa: PLC0415 - 3 ms, and `%load_ext` needs no folder
+    import platformdirs  # noqa: PLC0415 - 3 ms that `%load_ext` does not need
 
     match kind:
         case "data":

@@ -1,4 +1,4 @@
-"""The folder for our sockets: the user's own, closed to others, with a short path."""
+"""The folder for our sockets: only this user can access it, and its path is short."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LONGEST = 100
-"""Bytes of a socket's path, of which the system takes 108 (macOS: 104)."""
+MAX_PATH = 100
+"""Maximum bytes of a socket's path; the system's limit is 108 (macOS: 104)."""
 
 
 def socket_folder(environ: Mapping[str, str] = os.environ, fallback: str = "/tmp") -> Path:  # noqa: S108 - checked below
-    """`$XDG_RUNTIME_DIR`, or else a folder of this user below `fallback`; created if it does not exist.
+    """`$XDG_RUNTIME_DIR` if it is private, else a folder of this user in `fallback`, which is created.
 
     Raises:
         OSError: another user owns the folder or can write to it, or it is a symbolic link.
     """
     uid = os.getuid()
     runtime = environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and len(os.fsencode(runtime)) < LONGEST - 24 and not _objection(runtime, uid):
+    if runtime and len(os.fsencode(runtime)) < MAX_PATH - 24 and not _objection(runtime, uid):
         return Path(runtime)
     folder = Path(fallback) / f"uv-argo-{uid}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,4 @@
-"""A mark that, with the process id, identifies one process.
-
-Rule: ids are used again, so a process is identified by its id and its start.
-"""
+"""Identify a process by its id and its start time, because the system reuses ids."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-PLATFORM: str = sys.platform  # a plain name: the type checker would leave out what another system runs
+PLATFORM: str = sys.platform  # a name of ours, because the type checker skips branches for other values of sys.platform
 
 
 def mark(pid: int) -> str:
-    """When the process with this id started, as the system prints it; "" if it does not exist or is unreadable."""
+    """The start time of the process, in the format of the system; "" if it does not exist or cannot be read."""
     if pid <= 0:
         return ""
     if PLATFORM == "linux":
@@ -32,28 +29,28 @@ def mark(pid: int) -> str:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process is suspended, as by Ctrl-Z or a debugger; False where the system does not tell (not Linux)."""
+    """Whether the process is suspended, for example by Ctrl-Z or a debugger; always False on systems but Linux."""
     fields = _fields(pid) if PLATFORM == "linux" and pid > 0 else []
     return bool(fields) and fields[0] in "Tt"
 
 
 def _fields(pid: int) -> list[str]:
-    """The state of a process and what follows it, as Linux has it; empty if it does not exist or is unreadable."""
+    """The fields of /proc/PID/stat from the state on; [] if the process does not exist or cannot be read."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    # The name in parentheses may contain spaces and parentheses; what follows the last one is numbers.
+    # The name is in parentheses, and can itself contain spaces and parentheses.
     return text.rpartition(")")[2].split()
 
 
 def host_name() -> str:
-    """The name of this machine, in which process ids are unique; `socket` takes 2 ms to import."""
+    """The name of this machine, without the 2 ms for importing `socket`."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
 
 
 def own_mark() -> str:
-    """The mark of this process; read once, for each cell of a session asks for it."""
+    """The mark of this process; cached, because each cell of a session needs it."""
     return _own_mark(os.getpid())
 
 
@@ -63,5 +60,5 @@ def _own_mark(pid: int) -> str:
 
 
 def alive(pid: int, started: str) -> bool:
-    """Whether the process with this mark is alive."""
+    """Whether the process with this id and the mark `started` is alive."""
     return bool(started) and mark(pid) == started

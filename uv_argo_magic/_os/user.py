@@ -1,4 +1,4 @@
-"""The name of the user, for lists; it is not verified."""
+"""The name of the user, as shown in lists; it is not verified."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def name(environ: Mapping[str, str] = os.environ) -> str:
-    """The user's name in JupyterHub, where all users may have one login name, else the login name; "" if unknown."""
+    """The JupyterHub user name (in containers, all users can share a login name), else the login name, else ""."""
     if hub := environ.get("JUPYTERHUB_USER"):
         return hub
     with contextlib.suppress(OSError, KeyError, ImportError):

@@ -1,1 +1,1 @@
-"""The commands that are not a run: one module each, the same in a notebook and in a terminal."""
+"""The commands other than a run, one module each; they are the same in a notebook and in a terminal."""

@@ -1,4 +1,4 @@
-"""`uv-argo attach`: the output of a run in a terminal, from its beginning."""
+"""The `attach` command in a terminal: show the output of a run from its start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def handle(request: Request) -> Iterator[str]:
-    """Print a run from its beginning, and follow it while it is live; an interrupt does not stop the run."""
+    """Print a run from its start, and follow it while it is live; an interrupt does not stop the run."""
     configuration, history = request.configuration(), request.history
     ref = locate(request.line.argument, history, configuration)
     if ref.remote is None or (ref.entry is not None and ref.entry.summary is not None):

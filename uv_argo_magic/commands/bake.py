@@ -1,4 +1,4 @@
-"""The `bake` command: the Containerfile of an image that has the environment of a lock."""
+"""The `bake` command: write a Containerfile for an image that includes the environment of a lock."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def handle(request: Request) -> Iterator[str]:
 
     Raises:
         SpecError: the lock is not for an image, or the file cannot be written.
-        ResolutionError: no set of versions fits, no index responds, or the run had no lock.
+        ResolutionError: no versions satisfy the requirements, no index responds, or the run had no lock.
     """
     line, context = request.line, request.context
-    target, found = lock.find(line, request.history, context)
+    target, resolved = lock.find(line, request.history, context)
     image = target.interpreter.image
     if not image:
         raise SpecError(
             f"the {target.spec.backend} backend runs cells without an image",
-            hint="Bake for a cluster: -b argo, with the requirements (--deps) or a run of that backend.",
+            hint="Bake for a cluster: add -b argo and --deps, or name a run on a cluster.",
         )
-    text = containerfile.write(found, image)
+    text = containerfile.write(resolved, image)
     if not line.has("to"):
         yield text
         return
     path = context.folder / line.text("to")
     if path.exists() and not path.read_bytes().startswith(containerfile.FIRST_LINE.encode()):
         raise SpecError(
-            f"{path.name} exists and was not written by uv-argo-magic", hint="Choose another file, or remove it."
+            f"{path.name} exists and was not written by uv-argo-magic", hint="Choose another name, or remove the file."
         )
     try:
         atomic_write.write(path, text, mode=0o644)
     except OSError as problem:
         raise SpecError(f"cannot write {path.name}: {problem.strerror}", hint="Choose another file.") from problem
     yield (
-        f"Written: {path.name}. Build and push an image from it. Cells with these requirements find the environment "
-        f"with --set image=IMAGE --python {found.target.python}."
+        f"Wrote {path.name}. Build and push an image from it. Cells with these requirements then use its environment "
+        f"with --set image=IMAGE --python {resolved.target.python}."
     )

@@ -1,8 +1,8 @@
-"""`doctor`: checks the setup step by step, then runs a test cell.
+"""The `doctor` command: check the setup step by step, then run a test cell.
 
 Rules:
-- Each check appears when its result is known. A failed check has a hint; the checks that depend on it are skipped.
-- The test cell requires one package, so that both this machine and the pod reach for the index.
+- Each result is shown as soon as it is known. A failed check has a hint; checks that depend on it are skipped.
+- The test cell requires one package, so that both this machine and the pod must reach the package index.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
-from uv_argo_magic.commands.registry import Failure, Growing
+from uv_argo_magic.commands.registry import Failure, TableUpdate
 from uv_argo_magic.core.commands.table import run_options
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock
@@ -39,29 +39,29 @@ PACKAGE = "six"
 """A small package that every index has."""
 CELL = "import six, sys\nprint(sys.version.split()[0], six.__version__)\n"
 PATIENCE = 180.0
-"""Seconds that a pod may take to start; it may have to pull its image."""
+"""Maximum seconds for the start of a pod, which can include pulling its image."""
 END = 45.0
-"""Seconds to wait for the backend's own phase; Argo's controller updates it every ten."""
+"""Seconds to wait for the backend's final phase; Argo's controller updates it every ten seconds."""
 LOOK = 0.1
 BLOCKED = 30.0
-"""Seconds that whatever keeps the pod from starting may take to pass."""
+"""Seconds to wait if something prevents the pod from starting."""
 WIDTH = 90
-"""Characters of a line in the table of a notebook."""
+"""Characters per line in the table of a notebook."""
 _UNBROKEN: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
-def handle(request: Request) -> Iterator[Growing | Failure]:
+def handle(request: Request) -> Iterator[TableUpdate | Failure]:
     """The `doctor` command."""
     checks: list[Check] = []
     for check in examine(request.line, request.context):
         checks.append(check)
-        yield Growing(table=table(checks), new=text(check))
+        yield TableUpdate(table=table(checks), new=text(check))
     if any(check.outcome == "failed" for check in checks):
         yield Failure()
 
 
 def table(checks: Sequence[Check]) -> Table:
-    """The checks so far, each hint in a row of its own."""
+    """A table of the checks so far, with each hint in a separate row."""
     rows: list[tuple[str, str, str]] = []
     for check in checks:
         first, *others = textwrap.wrap(check.message, WIDTH, **_UNBROKEN) or [""]
@@ -71,11 +71,11 @@ def table(checks: Sequence[Check]) -> Table:
 
 
 def examine(line: Line, context: CellContext) -> Iterator[Check]:
-    """All checks of the backend and settings of the line, one after the other.
+    """Check the backend and settings of the line, and yield each result.
 
     Raises:
         SpecError: the line is invalid.
-        BackendUnavailable: there is no such backend.
+        BackendUnavailable: the backend is not installed.
     """
     spec, _ = specify(CELL, run_options(line), context, parse(PACKAGE))
     backend = base.load(spec.backend)
@@ -116,7 +116,7 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
     try:
         yield from _follow(run, backend)
     finally:
-        with contextlib.suppress(BackendError):  # the checks have found what is wrong
+        with contextlib.suppress(BackendError):  # the checks have already reported the problem
             run.stop("doctor")
 
 
@@ -125,7 +125,7 @@ def _outcome(check: Check) -> str:
 
 
 def text(check: Check) -> str:
-    """A check as lines for people."""
+    """A check as text lines for a terminal."""
     head, margin = f"{_outcome(check):<8} {check.name:<25} ", " " * 35
     lines = textwrap.wrap(check.message, 80, initial_indent=head, subsequent_indent=margin, **_UNBROKEN)
     hint = textwrap.wrap(check.hint, 80, initial_indent=margin, subsequent_indent=margin, **_UNBROKEN)
@@ -182,9 +182,9 @@ def _not_started(state: RunState, seconds: float) -> Check:
 
 
 def _end(run: Run) -> Check:
-    """The end as the backend reports it, which is later than the end of the cell."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < END:
+    """The final phase in the backend, which follows the end of the cell."""
+    started_at = time.monotonic()
+    while time.monotonic() - started_at < END:
         node = run.state.node
         if node and node.phase in base.FINAL_PHASES:
             if node.phase == "Succeeded":
@@ -200,7 +200,7 @@ def _end(run: Run) -> Check:
         name="end",
         outcome="note",
         message=f"no final phase after {END:.0f} s",
-        hint="Ask your administrator whether the workflow controller runs.",
+        hint="Ask your administrator whether the workflow controller is running.",
     )
 
 

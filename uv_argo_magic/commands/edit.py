@@ -1,9 +1,10 @@
-"""The requirements file that an editor changes: which one, reading, writing, and checking it against the index.
+"""Find, read, write and check the requirements file that an editor changes.
 
 Rules:
 - A change by another program is never overwritten: `write` returns False and writes nothing.
-- A file is written to a temporary file and renamed; it keeps its line ends and its mode, and a link stays a link.
-- A check resolves as a cell would, but gives up sooner and can be cancelled. It stores nothing: only `lock` does.
+- A file keeps its line endings and its mode, and a symbolic link stays one.
+- A check resolves the requirements like a cell, but has a shorter time limit and can be cancelled. It stores nothing;
+  only `lock` stores a lock.
 """
 
 from __future__ import annotations
@@ -41,24 +42,24 @@ if TYPE_CHECKING:
     from uv_argo_magic.uv.resolver import Resolver
 
 PATIENCE = 30.0
-"""Seconds that a check may take: a user does not wait longer for the colour of a chip."""
+"""Time limit of a check in seconds."""
 
 ENTRIES = 50
-"""Runs whose packages are suggested as names."""
+"""Number of recent runs whose packages are suggested as names."""
 
 
 def find(name: str, context: CellContext) -> Path:
-    """The file to edit: the named one, that of the named notebook, or that of this notebook.
+    """The file to edit: the one with this name, or the requirements file of the named notebook or of this one.
 
     Raises:
-        SpecError: the path of the notebook is not known.
+        SpecError: this is not a requirements file, or the path of the notebook is unknown.
     """
     if name and not name.endswith(".ipynb"):
         path = context.folder / Path(name).expanduser()
         if path.suffix not in {".txt", ".in", ""}:
             raise SpecError(
-                f"{path.name} is not a requirements file, and edit supports only those",
-                hint="Edit it with its own tools. A cell reads it with -r."
+                f"edit supports only requirements files, and {path.name} is not one",
+                hint=f"Edit it with its own tools. To use it in a cell, write -r {path.name}."
                 if path.exists()
                 else "Name a text file, for example requirements.txt.",
             )
@@ -73,23 +74,23 @@ def find(name: str, context: CellContext) -> Path:
     return notebook_path
 
 
-def written_into(line: str, context: CellContext) -> str:
-    """A cell's first line with the requirements of this notebook's file; `line` is the line without the magic's name.
+def line_with_requirements(line: str, context: CellContext) -> str:
+    """The `%%argo` line with the requirements in this notebook's file; `line` is its text after `%%argo`.
 
     Raises:
-        SpecError: there is no such file, or it cannot be read.
+        SpecError: the file does not exist, or cannot be read.
     """
     path = find("", context)
     if not path.exists():
-        raise SpecError(f"no such file: {path.name}", hint="Create it with %argo edit.")
+        raise SpecError(f"{path.name} not found", hint="Create it with %argo edit.")
     return cell_line.replace_cell_line(line, read(path), path.name)
 
 
 def read(path: Path) -> str:
-    """The file's text with plain line ends; "" if there is no file.
+    """The text of the file, with newlines as line endings; "" if the file does not exist.
 
     Raises:
-        SpecError: it cannot be read.
+        SpecError: the file cannot be read.
     """
     try:
         return edits.normalize(path.read_bytes().decode("utf-8"))
@@ -102,10 +103,10 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str, expected: str) -> bool:
-    """Write the file, unless its text is no longer `expected`; whether it was written.
+    """Write the file and return True; return False if its text is no longer `expected`.
 
     Raises:
-        SpecError: it cannot be read or written.
+        SpecError: the file cannot be read or written.
     """
     if read(path) != expected:
         return False
@@ -131,11 +132,11 @@ def write(path: Path, text: str, expected: str) -> bool:
 
 def _target(path: Path, context: CellContext) -> RunTarget:
     """The target of a cell with the requirements of this file."""
-    # By `-r`, so that includes and constraints count as they do in a cell.
+    # With `-r`, so that includes and constraints have the same effect as in a cell.
     files = (os.path.relpath(path, context.folder),) if path.exists() else ()
     spec, _ = specify("", RunOptions(deps="", requirements=files), context)
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
-    # `locked` is for cells: an editor is where one locks.
+    # The setting `locked` is for cells; an editor changes the lock.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
     spec = checks.begin(spec, base.load(spec.backend), context.notebook_path)
     return find_target(spec, may_run=False)
@@ -159,12 +160,12 @@ def _resolver(target: RunTarget, context: CellContext) -> Resolver:
 
 
 def _is_local(target: RunTarget) -> bool:
-    """Whether a cell runs on this machine, with uv's cache of this machine."""
+    """Whether cells run on this machine, and use its uv cache."""
     return base.Capability.LOCAL in target.backend.capabilities
 
 
 def check(path: Path, context: CellContext, cancelled: threading.Event | None = None) -> CheckResult:
-    """What a cell would get from this file, as it is on the disk; nothing is stored.
+    """The packages that a cell would get from this file as saved; nothing is stored.
 
     Raises:
         Cancelled: `cancelled` was set, in another thread.
@@ -189,16 +190,16 @@ def check(path: Path, context: CellContext, cancelled: threading.Event | None = 
         return CheckResult(problem=f"cannot run uv: {error}", unreachable=True)
     if not isinstance(resolution, Lock):
         return CheckResult(problem=resolution.reason, unreachable=True)
-    place = f"Python {target.interpreter.target.python}"
+    python = f"Python {target.interpreter.target.python}"
     return CheckResult(
         lock=resolution,
         stored=stored is not None,
-        target=place if _is_local(target) else f"{place} on {target.spec.backend}",
+        target=python if _is_local(target) else f"{python} on {target.spec.backend}",
     )
 
 
 def measure(result: CheckResult, path: Path, context: CellContext, cancelled: threading.Event) -> CheckResult:
-    """The result with what has to be downloaded, if cells run on this machine.
+    """The result with the packages in uv's cache, if cells run on this machine.
 
     Raises:
         Cancelled: `cancelled` was set, in another thread.
@@ -213,15 +214,15 @@ def measure(result: CheckResult, path: Path, context: CellContext, cancelled: th
     except runner.Cancelled:
         raise
     except (ArgoMagicError, OSError):
-        return result  # what was resolved a moment ago stands
+        return result  # the resolution is still valid
 
 
 def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: threading.Event) -> str:
-    """Store these versions for the notebook, or (None) resolve again and store those; a sentence on what was done.
+    """Store this lock for the notebook; if it is None, resolve again and store the new one. Returns a message.
 
     Raises:
         SpecError: the file cannot be read.
-        ResolutionError: no set of versions fits, or no index responds.
+        ResolutionError: no versions satisfy the requirements, or no index responds.
         PolicyError: a check refused these versions.
         Cancelled: `cancelled` was set, in another thread; nothing is stored.
     """
@@ -236,16 +237,16 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
     previous = resolver.stored(requirements)
     resolver.save(resolution, requirements)
     if shown_lock is not None:
-        return "Locked: this notebook's cells get these versions until they are upgraded."
+        return "Locked: the cells of this notebook use these versions until you upgrade them."
     changes = difference(previous.packages, resolution.packages) if previous else ()
     lines = [
-        f"{change.name} {change.before or 'new'} \N{RIGHTWARDS ARROW} {change.after or 'gone'}" for change in changes
+        f"{change.name} {change.before or 'new'} \N{RIGHTWARDS ARROW} {change.after or 'removed'}" for change in changes
     ]
     return f"Upgraded: {', '.join(lines) or 'no newer versions'}."
 
 
 def names(history: History) -> tuple[str, ...]:
-    """Names of packages to suggest: those of the last runs, and popular ones."""
+    """Package names to suggest: those of recent runs, and popular ones."""
     package_names = set(POPULAR)
     for entry in history.list()[:ENTRIES]:
         package_names.update(name for name, _ in entry.packages)

@@ -1,8 +1,8 @@
-"""The same edit in a terminal: `$VISUAL` or `$EDITOR` on a copy of the file, read and resolved when it is saved.
+"""Edit a requirements file in a terminal: `$VISUAL` or `$EDITOR` opens a copy, which is checked after each save.
 
 Rules:
-- A mistake opens the editor again with the error as comments on top; saving without changes cancels.
-- A rejected text is never lost: it is written next to the file.
+- After an error, the editor opens again, with the error as comments at the top. Saving without changes cancels.
+- A rejected text is never lost: it is written to a file next to the original.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 MARK = "# uv-argo: "
 LINES = 3
-"""Lines of a remark, so that a message can count those of the whole."""
+"""Number of lines of an error at the top of the copy; it is included in line numbers."""
 TRIES = 30
-"""How often the editor is opened: an editor that is a script would never give up."""
+"""Maximum number of times that the editor is opened, because an editor can be a script that never gives up."""
 
 
 def handle(request: Request) -> Iterator[str]:
@@ -40,60 +40,60 @@ def handle(request: Request) -> Iterator[str]:
 
 
 def edit_file(path: Path, context: CellContext) -> str:
-    """Have the user's editor change the file until it is right; what a cell would get from it.
+    """Let the user edit the file until its requirements are valid; the result of the check, as a sentence.
 
     Raises:
-        SpecError: there is no editor, it failed, or what was written last cannot be read or saved.
-        ResolutionError: it is saved, and cannot be resolved.
+        SpecError: there is no editor, it failed, or its last text is invalid or cannot be saved.
+        ResolutionError: the saved requirements cannot be resolved.
     """
-    work = _Work(path=path, saved=(text := edit.read(path)), body=text)
+    draft = _Draft(path=path, saved=(text := edit.read(path)), text=text)
     try:
-        return _until_right(work, _command(context.environ), context)
+        return _edit_until_valid(draft, _command(context.environ), context)
     except ArgoMagicError as error:
-        if work.body == work.saved:
+        if draft.text == draft.saved:
             raise
-        raise SpecError(error.message, hint=f"{path.name} is unchanged. Your text is in {_keep(work)}.") from None
+        raise SpecError(error.message, hint=f"{path.name} is unchanged. Your text is in {_keep(draft)}.") from None
     except KeyboardInterrupt:
-        if work.body != work.saved:
-            _keep(work)
+        if draft.text != draft.saved:
+            _keep(draft)
         raise
 
 
 @dataclass
-class _Work:
-    """The file, what it says as far as we know, and what was typed last."""
+class _Draft:
+    """The requirements file, its text when it was last read or written, and the current text of the editor."""
 
     path: Path
     saved: str
-    body: str
+    text: str
 
 
-def _until_right(work: _Work, command: list[str], context: CellContext) -> str:
-    path, remark = work.path, ""
+def _edit_until_valid(draft: _Draft, command: list[str], context: CellContext) -> str:
+    path, remark = draft.path, ""
     with tempfile.TemporaryDirectory(prefix="uv-argo-") as folder:
-        draft = Path(folder) / path.name
+        copy = Path(folder) / path.name
         for _ in range(TRIES):
-            draft.write_text(remark + work.body, encoding="utf-8")
-            _run([*command, str(draft)])
-            text = _without_remark(edit.read(draft))
-            unchanged = bool(remark) and text == work.body
-            work.body = text
+            copy.write_text(remark + draft.text, encoding="utf-8")
+            _run([*command, str(copy)])
+            text = _without_remark(edit.read(copy))
+            is_unchanged = bool(remark) and text == draft.text
+            draft.text = text
             try:
-                # Numbered as it will be seen, below a remark.
+                # The line numbers in the error include the remark above the text.
                 edits.items("#\n" * LINES + text, path.name)
             except SpecError as error:
-                if unchanged:
+                if is_unchanged:
                     raise
                 remark = _remark(error)
                 continue
-            if text != work.saved and not edit.write(path, text, work.saved):
+            if text != draft.saved and not edit.write(path, text, draft.saved):
                 raise SpecError(f"{path.name} was changed by another program")
-            work.saved = text
-            verdict = edit.check(path, context)
-            if verdict.lock is not None or verdict.unreachable:
-                return f"{path.name}: {verdict.sentence()}"
-            problem = ResolutionError(verdict.problem, hint=verdict.hint, names=verdict.blamed)
-            if unchanged:
+            draft.saved = text
+            result = edit.check(path, context)
+            if result.lock is not None or result.unreachable:
+                return f"{path.name}: {result.sentence()}"
+            problem = ResolutionError(result.problem, hint=result.hint, names=result.blamed)
+            if is_unchanged:
                 raise problem
             remark = _remark(problem)
     raise SpecError(f"the requirements could not be resolved after {TRIES} edits", hint="Run edit again.")
@@ -115,7 +115,7 @@ def _run(command: list[str]) -> None:
     except OSError as error:
         raise SpecError(f"cannot run {command[0]}: {error.strerror}", hint="Set EDITOR to your editor.") from error
     if status:
-        raise SpecError(f"{command[0]} exited with status {status}; its changes are not used", hint="Run edit again.")
+        raise SpecError(f"{command[0]} exited with status {status}; its changes were ignored", hint="Run edit again.")
 
 
 def _remark(error: ArgoMagicError) -> str:
@@ -127,8 +127,8 @@ def _without_remark(text: str) -> str:
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(MARK))
 
 
-def _keep(work: _Work) -> str:
-    """Write what could not be saved beside the file; the name of that."""
-    beside = work.path.with_name(f"{work.path.name}.rejected")
-    edit.write(beside, work.body, edit.read(beside))
-    return beside.name
+def _keep(draft: _Draft) -> str:
+    """Write the rejected text to a file next to the original; the name of that file."""
+    rejected = draft.path.with_name(f"{draft.path.name}.rejected")
+    edit.write(rejected, draft.text, edit.read(rejected))
+    return rejected.name

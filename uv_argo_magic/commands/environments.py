@@ -1,6 +1,7 @@
-"""The `env` command: the environments of a store, their verification and removal, and installation ahead of a run.
+"""The `env` command: list, show, verify, remove and pre-install environments.
 
-Rule: a store of this machine is read here; one of a cluster by a run that has it, with the same code (uv/store.py).
+Rule: the store of a cluster is read by a run that mounts it, with the same code as the store of this machine
+(uv/store.py).
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ from uv_argo_magic.uv import store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uv_argo_magic.commands.registry import Answer, Request
+    from uv_argo_magic.commands.registry import Request, Result
     from uv_argo_magic.history.store import History
 
 Number = TypeVar("Number", int, float)
 ACTIONS = ("list", "show", "prune", "verify", "warm")
 SHOWN = 12
-"""Characters of a key."""
+"""Number of characters shown of a key."""
 LISTED = 20
-"""Files that `verify` lists."""
+"""Maximum number of files that `verify` lists."""
 _WARM = """\
-# Import the requested packages, so that their byte code is in the environment.
+# Import the requested packages, so that the environment contains their byte code.
 import contextlib, importlib, importlib.metadata, json
 for name in json.loads(@NAMES@):
     distribution = importlib.metadata.distribution(name)
@@ -54,13 +55,13 @@ for name in json.loads(@NAMES@):
 """
 
 
-def handle(request: Request) -> Iterator[Answer]:
+def handle(request: Request) -> Iterator[Result]:
     """The `env` command.
 
     Raises:
         SpecError: an action, a key or a limit is invalid, or the cluster has no store.
-        BackendError: the backend cannot be reached, or its answer cannot be read.
-        RunError: the run that reads the store, or that installs, failed.
+        BackendError: the backend cannot be reached, or the response of its store cannot be read.
+        RunError: the run that reads the store or installs packages failed.
     """
     words = request.line.arguments
     action, names = (words[0], words[1:]) if words else ("list", ())
@@ -69,32 +70,32 @@ def handle(request: Request) -> Iterator[Answer]:
     for dest in ("older_than", "keep", "max_size", "dry_run"):
         if action != "prune" and request.line.has(dest):
             flag = f"--{dest.replace('_', '-')}"
-            raise SpecError(f"{flag} belongs to env prune, not env {action}", hint=f"Leave {flag} out.")
+            raise SpecError(f"{flag} belongs to env prune, not env {action}", hint=f"Leave out {flag}.")
     if action in ("list", "warm") and names:
         raise SpecError(f"env {action} takes no argument, but got {names[0]}", hint=f"Write env {action}.")
     if action == "warm":
         yield _warm(request)
         return
-    place = _Place(request)
+    client = _StoreClient(request)
     if action == "prune":
-        yield _prune(place, request, names)
+        yield _prune(client, request, names)
         return
     if action == "verify":
-        yield from _verify(place, names)
+        yield from _verify(client, names)
         return
-    found = place.environments()
+    environments = client.environments()
     if action == "show":
         if len(names) != 1:
             raise SpecError("env show needs one environment", hint="Write env show KEY; env list shows the keys.")
-        yield _details(_choose(names[0], found))
-    elif not found:
-        yield f"No environments in {place.name}."
+        yield _details(_choose(names[0], environments))
+    elif not environments:
+        yield f"No environments in {client.name}."
     else:
-        yield _list(place, found, request.history)
+        yield _list(client, environments, request.history)
 
 
-class _Place:
-    """Where environments are: the store of this machine, or that of a cluster."""
+class _StoreClient:
+    """The store of this machine or of a cluster."""
 
     def __init__(self, request: Request) -> None:
         configuration = request.configuration()
@@ -103,66 +104,67 @@ class _Place:
         self.root = str(paths.cache_dir() / "store")
         if not self.is_local and not configuration.settings.store:
             raise SpecError(
-                f"the {configuration.backend} backend has no store", hint="Name its volume: --set store=claim/NAME."
+                f"the {configuration.backend} backend has no store",
+                hint="Give the volume of the store: --set store=claim/NAME.",
             )
         self.name = "the store of this machine" if self.is_local else f"the store {configuration.settings.store}"
 
     def environments(self) -> list[store.Environment]:
-        """The environments, the most recently used first; on this machine with the persistent ones of the cache."""
+        """The environments, the most recently used first; on this machine also the persistent ones in the cache."""
         if self.is_local:
             return store.environments(self.root) + store.persistent(str(paths.cache_dir() / "venvs"))
-        return self._ask({"action": "list"})
+        return self._query({"action": "list"})
 
     def prune(self, limits: store.Limits, *, dry_run: bool) -> list[store.Environment]:
-        """Remove environments; those that were removed."""
+        """Remove environments, and return the removed ones."""
         if self.is_local:
             return store.prune(self.root, limits, dry_run=dry_run)
-        return self._ask({"action": "prune", "dry_run": dry_run, **asdict(limits)})
+        return self._query({"action": "prune", "dry_run": dry_run, **asdict(limits)})
 
     def verify(self, keys: tuple[str, ...]) -> list[store.Environment]:
-        """The environments with these keys, by default all, with their problems."""
+        """Verify the environments with these keys (default: all), and return them with their problems."""
         if self.is_local:
             return store.verify(self.root, keys, environment.verify)
-        return self._ask({"action": "verify", "keys": keys})
+        return self._query({"action": "verify", "keys": keys})
 
-    def _ask(self, question: dict[str, object]) -> list[store.Environment]:
-        """The answer of a run that has the store."""
-        # The guest, which runs the cell, is in the store.
+    def _query(self, request: dict[str, object]) -> list[store.Environment]:
+        """Run a cell that mounts the store, and read its response."""
+        # The guest, which runs the cell, is in the store, so its path shows where the store is mounted.
         cell = (
             f"{inspect.getsource(store)}\n\nimport uv_argo_guest.install.environment as guest\n"
-            f"print(answer({json.dumps(question)!r}, str(Path(guest.__file__).parents[4]), guest.verify))\n"
+            f"print(respond({json.dumps(request)!r}, str(Path(guest.__file__).parents[4]), guest.verify))\n"
         )
         options = replace(run_options(self.request.line), deps="", requirements=(), dry_run=False)
         run = execute(cell, options, self.request.context, QuietFrontEnd())
-        assert run is not None  # noqa: S101 - no dry run
+        assert run is not None  # noqa: S101 - not a dry run
         run.wait()
         run.raise_for_state()
         try:
-            return store.read_answer(run.logs())
+            return store.parse_response(run.logs())
         except ValueError as error:
             raise BackendError("cannot read the response of the store", hint=str(error)) from error
 
 
-def _list(place: _Place, found: list[store.Environment], history: History) -> Table:
-    users = _users(history) if place.is_local else {}
+def _list(client: _StoreClient, environments: list[store.Environment], history: History) -> Table:
+    users = _users(history) if client.is_local else {}
     now = time.time()
     rows = tuple(
         (
-            one.key[:SHOWN] if _is_shared(one) else _short_path(one.path),
-            one.python,
-            str(len(one.packages)),
-            " ".join(name for name, _ in one.packages),
-            humanize.size(one.bytes),
-            "now" if one.in_use else humanize.ago(now - one.used),
-            users.get(one.key, "" if place.is_local else one.used_by),
+            env.key[:SHOWN] if _is_shared(env) else _short_path(env.path),
+            env.python,
+            str(len(env.packages)),
+            " ".join(name for name, _ in env.packages),
+            humanize.size(env.bytes),
+            "now" if env.in_use else humanize.ago(now - env.used),
+            users.get(env.key, "" if client.is_local else env.used_by),
         )
-        for one in found
+        for env in environments
     )
-    total = humanize.size(sum(one.bytes for one in found))
+    total = humanize.size(sum(env.bytes for env in environments))
     return Table(
         head=("ENVIRONMENT", "PYTHON", "COUNT", "PACKAGES", "SIZE", "LAST USED", "USER"),
         rows=rows,
-        notes=(f"{humanize.count(len(found), 'environment')}, {total}, in {place.name}.",),
+        notes=(f"{humanize.count(len(environments), 'environment')}, {total}, in {client.name}.",),
         right=frozenset({2, 4}),
         flexible=frozenset({3}),
     )
@@ -173,12 +175,12 @@ def _short_path(path: str) -> str:
     return f"~{path.removeprefix(home)}" if path.startswith(f"{home}/") else path
 
 
-def _is_shared(one: store.Environment) -> bool:
-    return store.KEY.fullmatch(Path(one.path).parent.name) is not None
+def _is_shared(env: store.Environment) -> bool:
+    return store.KEY.fullmatch(Path(env.path).parent.name) is not None
 
 
 def _users(history: History) -> dict[str, str]:
-    """Key of an environment -> the notebook that used it last, from the history."""
+    """Key of an environment -> the notebook that last used it, from the history."""
     users: dict[str, str] = {}
     for record in history.list():
         lock = record.lock()
@@ -187,56 +189,62 @@ def _users(history: History) -> dict[str, str]:
     return users
 
 
-def _choose(name: str, found: list[store.Environment]) -> store.Environment:
-    """The environment with this key, its first characters, or this path."""
-    chosen = [one for one in found if name in (one.path, _short_path(one.path)) or one.key.startswith(name)]
-    if len(chosen) != 1:
+def _choose(name: str, environments: list[store.Environment]) -> store.Environment:
+    """The environment with this path, or whose key begins with this text."""
+    matches = [env for env in environments if name in (env.path, _short_path(env.path)) or env.key.startswith(name)]
+    if len(matches) != 1:
         raise SpecError(
-            f"{len(chosen) or 'no'} environments match {name}", hint="Use a key or a path that env list shows."
+            f"{len(matches) or 'no'} environments match {name}", hint="Use a key or a path that env list shows."
         )
-    return chosen[0]
+    return matches[0]
 
 
-def _details(one: store.Environment) -> Table:
+def _details(env: store.Environment) -> Table:
     now = time.time()
     return Table(
-        title=f"{one.key}: Python {one.python}, {humanize.size(one.bytes)}, {humanize.count(one.files, 'file')}",
+        title=f"{env.key}: Python {env.python}, {humanize.size(env.bytes)}, {humanize.count(env.files, 'file')}",
         head=("PACKAGE", "VERSION"),
-        rows=one.packages,
+        rows=env.packages,
         notes=(
-            f"Path: {one.path}",
-            f"Installed {humanize.ago(now - one.built)}; "
-            + ("in use now" if one.in_use else f"last used {humanize.ago(now - one.used)}")
-            + (f" by {one.used_by}" if one.used_by else "")
+            f"Path: {env.path}",
+            f"Installed {humanize.ago(now - env.built)}; "
+            + ("in use now" if env.in_use else f"last used {humanize.ago(now - env.used)}")
+            + (f" by {env.used_by}" if env.used_by else "")
             + ".",
         ),
     )
 
 
-def _verify(place: _Place, names: tuple[str, ...]) -> Iterator[Answer]:
-    found = place.environments() if names else []
-    keys = tuple(_choose(name, [one for one in found if _is_shared(one)]).key for name in names)
-    verified = place.verify(keys)
-    differ = [one for one in verified if one.problems]
+def _keys(client: _StoreClient, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys of the shared environments with these names."""
+    environments = [env for env in client.environments() if _is_shared(env)] if names else []
+    return tuple(_choose(name, environments).key for name in names)
+
+
+def _verify(client: _StoreClient, names: tuple[str, ...]) -> Iterator[Result]:
+    verified = client.verify(_keys(client, names))
+    changed = [env for env in verified if env.problems]
     count = humanize.count(len(verified), "environment")
-    if not differ:
-        yield f"{count} verified in {place.name}: every file is as it was installed."
+    if not changed:
+        yield f"{count} verified in {client.name}: all files are unchanged."
         return
-    rows = [(one.key[:SHOWN], path, what) for one in differ for path, what in one.problems]
+    rows = [(env.key[:SHOWN], path, problem) for env in changed for path, problem in env.problems]
     more = (f"{humanize.count(len(rows) - LISTED, 'more file')}.",) if len(rows) > LISTED else ()
-    verb = "differs" if len(differ) == 1 else "differ"
-    note = f"{len(differ)} of {count} in {place.name} {verb} from what was installed. The next run installs it again."
+    verb, pronoun = ("has", "it") if len(changed) == 1 else ("have", "them")
+    note = (
+        f"{len(changed)} of {count} in {client.name} {verb} changed files. The next run that needs {pronoun} "
+        "installs the packages again."
+    )
     yield Table(
-        head=("ENVIRONMENT", "FILE", ""), rows=tuple(rows[:LISTED]), notes=(*more, note), flexible=frozenset({1})
+        head=("ENVIRONMENT", "FILE", "PROBLEM"), rows=tuple(rows[:LISTED]), notes=(*more, note), flexible=frozenset({1})
     )
     yield Failure()
 
 
-def _prune(place: _Place, request: Request, names: tuple[str, ...]) -> Table | str:
+def _prune(client: _StoreClient, request: Request, names: tuple[str, ...]) -> Table | str:
     line = request.line
-    found = place.environments() if names else []
     limits = store.Limits(
-        keys=tuple(_choose(name, [one for one in found if _is_shared(one)]).key for name in names),
+        keys=_keys(client, names),
         before=time.time() - _read(settings_parser.parse_time, "--older-than", "a time", line.text("older_than"), "30d")
         if line.has("older_than")
         else None,
@@ -251,13 +259,13 @@ def _prune(place: _Place, request: Request, names: tuple[str, ...]) -> Table | s
             hint="Write env prune --older-than 30d, --keep 20, --max-size 20GB, or env prune KEY.",
         )
     dry_run = line.has("dry_run")
-    removed = place.prune(limits, dry_run=dry_run)
+    removed = client.prune(limits, dry_run=dry_run)
     if not removed:
-        return f"Nothing to remove in {place.name}."
-    verb, size = "Would remove" if dry_run else "Removed", humanize.size(sum(one.bytes for one in removed))
-    sentence = f"{verb} {humanize.count(len(removed), 'environment')}, {size}, from {place.name}."
+        return f"Nothing to remove from {client.name}."
+    verb, size = "Would remove" if dry_run else "Removed", humanize.size(sum(env.bytes for env in removed))
+    sentence = f"{verb} {humanize.count(len(removed), 'environment')} ({size}) from {client.name}."
     rows = tuple(
-        (one.key[:SHOWN], " ".join(name for name, _ in one.packages), humanize.size(one.bytes)) for one in removed
+        (env.key[:SHOWN], " ".join(name for name, _ in env.packages), humanize.size(env.bytes)) for env in removed
     )
     return Table(
         head=("ENVIRONMENT", "PACKAGES", "SIZE"), rows=rows, notes=(sentence,), right=frozenset({2}),
@@ -269,7 +277,7 @@ def _read(parse: Callable[[str], Number], flag: str, kind: str, text: str, examp
     """The value of an option of `prune`.
 
     Raises:
-        SpecError: `text` is not one.
+        SpecError: the text is not a valid value.
     """
     try:
         return parse(text)
@@ -285,12 +293,12 @@ def _count(text: str) -> int:
 
 def _warm(request: Request) -> str:
     """Install the environment of these requirements, and import the requested packages once."""
-    place, context = _Place(request), request.context
+    client, context = _StoreClient(request), request.context
     spec, _ = specify("", run_options(request.line), context)
     names = [item.name for item in spec.requirements.items]
     if not names:
         raise SpecError("env warm needs requirements", hint='Write env warm --deps "numpy pandas".')
-    # The lock is the notebook's, so that its cells use this environment.
+    # Uses the notebook's lock, so that its cells use this environment.
     front_end = SourceFrontEnd("env warm", context.notebook)
     run = stages.carry_out(replace(spec, cell=_WARM.replace("@NAMES@", repr(json.dumps(names)))), front_end)
     assert run is not None  # noqa: S101 - no dry run
@@ -299,6 +307,6 @@ def _warm(request: Request) -> str:
     installed, key = run.state.installed, run.resolution.key if isinstance(run.resolution, Lock) else ""
     packages = humanize.count(len(installed.packages), "package") if installed else ""
     if installed and installed.cached:
-        return f"{place.name.capitalize()} already has the environment {key[:SHOWN]} with {packages}."
+        return f"{client.name.capitalize()} already has the environment {key[:SHOWN]} with {packages}."
     seconds = humanize.seconds(installed.seconds) if installed else ""
-    return f"Installed {packages} in {seconds}: the environment {key[:SHOWN]} is in {place.name}."
+    return f"Installed {packages} in {seconds}: environment {key[:SHOWN]} in {client.name}."

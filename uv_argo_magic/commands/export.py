@@ -1,8 +1,8 @@
-"""A run as a file that runs without this package: a Workflow for plain Argo, or a script for plain `uv run`.
+"""The `export` command: write a run as a file that does not need this package, a Workflow or a script for `uv run`.
 
 Rules:
-- A run is exported with the packages that it had. Missing information is an error; nothing is guessed.
-- A file that this package did not write is not overwritten.
+- The file has the packages of the run. Missing information is an error; nothing is guessed.
+- Only files that this package wrote are overwritten.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ WORKFLOW, SCRIPT = (".yaml", ".yml"), (".py",)
 
 
 def export_prepared(plan: Prepared, to: str) -> str:
-    """Write what would run; the message about it.
+    """Write what would run to a file; the message on how to run that file.
 
     Raises:
-        SpecError: it cannot be exported in this format, or the file cannot be written.
+        SpecError: this run cannot be exported in this format, or the file cannot be written.
     """
     _refuse_session(plan.spec)
     path = _path(to)
     if path.suffix in WORKFLOW:
         text = base.exporter(base.load(plan.spec.backend), plan.spec.backend).manifest(plan.program, plan.spec)
-        return _write_workflow(path, text, "what would have run")
-    script = _script(plan.spec, plan.resolution, plan.interpreter.target.minor, (), "what would have run")
+        return _write_workflow(path, text, "the plan of a dry run")
+    script = _script(plan.spec, plan.resolution, plan.interpreter.target.minor, (), "the plan of a dry run")
     return _write_script(path, script)
 
 
@@ -57,16 +57,18 @@ def handle(request: Request) -> Iterator[str]:
 
 
 def export_run(line: Line, history: History, notebook: str | None = None) -> str:
-    """Export a run of the history: its script, or what was written. `notebook` restricts "the last run" to its runs.
+    """Export a run of the history: the message on the written file, or without `--to` the text of the script.
+
+    `notebook` is the notebook whose last run is the default.
 
     Raises:
-        SpecError: there is no such run, it cannot be exported in this format, or the file cannot be written.
+        SpecError: the run does not exist or cannot be exported in this format, or the file cannot be written.
     """
     entry = history.get(line.argument) if line.argument else history.last(notebook)
     spec = entry.spec()
     resolution = entry.lock()
     if spec is None or resolution is None:
-        raise SpecError(f"cannot read {entry.id}", hint="Run the cell again, then export that run.")
+        raise SpecError(f"cannot read the run {entry.id}", hint="Run the cell again, then export that run.")
     _refuse_session(spec)
     spec = replace(
         spec,
@@ -85,23 +87,23 @@ def export_run(line: Line, history: History, notebook: str | None = None) -> str
 def _refuse_session(spec: RunSpec) -> None:
     if spec.session:
         raise SpecError(
-            f"a cell of session {spec.session} needs the cells before it, and cannot be exported alone",
+            f"a cell of session {spec.session} depends on earlier cells and cannot be exported alone",
             hint="Run the cell without --session, and export that run.",
         )
 
 
 def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
     """The manifest of a run for the backend of the spec."""
-    _refuse_pushed(spec.push, "are not in the history")
+    _refuse_pushed(spec.push, "the history does not contain pushed values")
     hidden = [name for name, value in spec.settings.variables if value == HIDDEN]
     if hidden:
         raise SpecError(
-            f"the history does not keep values of variables, and {entry.id} had {', '.join(hidden)}",
+            f"the history does not contain the values of variables: {', '.join(hidden)}",
             hint=f"Set them again: --set variables={hidden[0]}=VALUE.",
         )
     if HIDDEN in " ".join((spec.settings.index_url, *(url for _, url in spec.settings.indexes))):
         raise SpecError(
-            f"the history does not keep passwords, and the index of {entry.id} had one",
+            f"the history does not contain the password for the index of {entry.id}",
             hint="Set the index again: --set index_url=URL.",
         )
     backend = base.load(spec.backend)
@@ -110,7 +112,7 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
     manifest = exporter.manifest(build(proposal), spec)
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
         return manifest
-    # The run's files are for another platform than this one's: the same versions are looked for there.
+    # The files of the lock are for another platform, so the same versions are resolved for this one.
     pins_of_run = tuple(f"{package.name}=={package.version}" for package in resolution.packages if not package.url)
     pinned_spec = replace(spec, settings=replace(spec.settings, constraints=(*spec.settings.constraints, *pins_of_run)))
     prepared = prepare(pinned_spec, backend, notebook=entry.notebook, dry_run=True, purpose="export")
@@ -120,7 +122,7 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
 def _script(
     spec: RunSpec, resolution: Resolution, minor: str, installed: tuple[tuple[str, str], ...], description: str
 ) -> Standalone:
-    _refuse_pushed(spec.push, "cannot be exported to a script")
+    _refuse_pushed(spec.push, "a script cannot contain pushed values")
     if isinstance(resolution, Lock):
         lines, pinned = pins(resolution), True
     elif installed:
@@ -133,7 +135,7 @@ def _script(
 
 
 def _python_minor(entry: RunRecord, resolution: Resolution) -> str:
-    """The Python's "X.Y": of the lock, else of what ran."""
+    """The minor version ("X.Y") of the Python in the lock, or else of the Python that ran."""
     if isinstance(resolution, Lock):
         return resolution.target.minor
     hello = entry.state().hello
@@ -145,11 +147,10 @@ def _python_minor(entry: RunRecord, resolution: Resolution) -> str:
     return ".".join(hello.python.split(".")[:2])
 
 
-def _refuse_pushed(pushed: tuple[Pushed, ...], reason: str) -> None:
+def _refuse_pushed(pushed: tuple[Pushed, ...], problem: str) -> None:
     if pushed:
         raise SpecError(
-            f"pushed values {reason}: {', '.join(item.name for item in pushed)}",
-            hint="Compute them in the cell.",
+            f"{problem}: {', '.join(item.name for item in pushed)}", hint="Compute them in the cell instead."
         )
 
 
@@ -161,35 +162,37 @@ def _path(to: str) -> Path:
             hint="Use a name that ends with .yaml (Workflow) or .py (script for `uv run`).",
         )
     try:
-        ours = MARK.encode() in path.read_bytes()
+        is_ours = MARK.encode() in path.read_bytes()
     except FileNotFoundError:
         return path
     except OSError as problem:
-        raise SpecError(f"cannot write {to}: {problem.strerror}", hint="Name another file.") from problem
-    if not ours:
-        raise SpecError(f"{to} exists and was not exported by uv-argo-magic", hint="Choose another name, or remove it.")
+        raise SpecError(f"cannot write {to}: {problem.strerror}", hint="Choose another file.") from problem
+    if not is_ours:
+        raise SpecError(
+            f"{to} exists and was not exported by uv-argo-magic", hint="Choose another name, or remove the file."
+        )
     return path
 
 
 def _write_workflow(path: Path, text: str, description: str) -> str:
     kinds = text.count("\nkind: ") + text.startswith("kind: ")
-    how = f"kubectl create -f {path.name}" + (f"   or   argo submit {path.name}" if kinds == 1 else "")
+    command = f"kubectl create -f {path.name}" + (f"   or   argo submit {path.name}" if kinds == 1 else "")
     header = [
         f"{MARK}: {description}.",
-        f"Run it with:   {how}",
-        "Lines of its log that begin with @uv-argo: are records.",
+        f"Run it with:   {command}",
+        "In its log, lines that begin with @uv-argo: are records for uv-argo-magic.",
     ]
     _write(path, "".join(f"# {line}\n" for line in header) + text)
-    return f"{path}: {how}"
+    return f"Wrote {path}. Run it with:   {command}"
 
 
 def _write_script(path: Path, script: Standalone) -> str:
     _write(path, script.text)
-    return "\n".join([f"{path}: uv run {path.name}", *script.notes])
+    return "\n".join([f"Wrote {path}. Run it with:   uv run {path.name}", *script.notes])
 
 
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as problem:
-        raise SpecError(f"cannot write {path}: {problem.strerror}", hint="Name another file.") from problem
+        raise SpecError(f"cannot write {path}: {problem.strerror}", hint="Choose another file.") from problem

@@ -1,6 +1,6 @@
-"""The `lock` command: shows the lock of a run or of requirements, writes it to a file, or upgrades it.
+"""The `lock` command: show the lock of a run or of requirements, write it to a file, or upgrade it.
 
-Rule: nothing is submitted. The lock of the notebook changes only with `--upgrade`, or if it has none.
+Rule: nothing is submitted. The lock of the notebook changes only with `--upgrade`, or if there is none yet.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @frozen
 class _LockRequest:
-    """What is to be locked, and the lock that a run was made from."""
+    """The requirements to lock, and the lock of the run from which they come, if any."""
 
     spec: RunSpec
     notebook: str
@@ -53,15 +53,15 @@ class _LockRequest:
 
 def handle(request: Request) -> Iterator[Table]:
     """The `lock` command."""
-    yield answer(request.line, request.history, request.context)
+    yield lock_and_report(request.line, request.history, request.context)
 
 
-def answer(line: Line, history: History, context: CellContext) -> Table:
-    """The report of `lock`, after the lock was saved and written.
+def lock_and_report(line: Line, history: History, context: CellContext) -> Table:
+    """Lock the requirements, store the lock and write it to the file of `--to`; the table to show.
 
     Raises:
         SpecError: the line or a setting is invalid, or the run does not exist.
-        ResolutionError: no set of versions fits, no index responds, or the run had no lock.
+        ResolutionError: no versions satisfy the requirements, no index responds, or the run had no lock.
     """
     request = _read_request(line, history, context)
     target = _target(request)
@@ -90,12 +90,12 @@ def answer(line: Line, history: History, context: CellContext) -> Table:
 
 
 def find(line: Line, history: History, context: CellContext) -> tuple[RunTarget, Lock]:
-    """The lock of a run or of requirements, and the target that it is for.
+    """The lock of a run or of requirements, and its target.
 
     Raises:
         SpecError: the line or a setting is invalid, or the run does not exist.
-        ResolutionError: no set of versions fits, no index responds, or the run had no lock.
-        PolicyError: a check refused it.
+        ResolutionError: no versions satisfy the requirements, no index responds, or the run had no lock.
+        PolicyError: a check refused the lock.
     """
     request = _read_request(line, history, context)
     target = _target(request)
@@ -105,8 +105,8 @@ def find(line: Line, history: History, context: CellContext) -> tuple[RunTarget,
 
 
 def _target(request: _LockRequest) -> RunTarget:
-    """What is locked for."""
-    # `locked` is for cells: these commands are how one locks.
+    """The target of the lock."""
+    # The setting `locked` is for cells; these commands change the lock.
     spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
     return find_target(checks.begin(spec, base.load(spec.backend), request.notebook))
 
@@ -125,7 +125,7 @@ def _enforce(target: RunTarget, lock: Lock, notebook: str) -> None:
 
 
 def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Table:
-    """A lock as a tree; `cached` are the packages that need no download here, `now` Unix seconds."""
+    """A lock as a tree. `cached` are the packages that need no download on this machine; `now` is in Unix seconds."""
     has_index = any(package.index for package in lock.packages)
     rows = tuple(
         (
@@ -164,7 +164,7 @@ def _read_request(line: Line, history: History, context: CellContext) -> _LockRe
     has_requirements = options.deps is not None or bool(options.requirements)
     if line.argument and has_requirements:
         raise SpecError(
-            "lock takes a run or requirements, not both", hint=f"Remove {line.argument} or the requirements."
+            "lock takes a run or requirements, not both", hint=f"Leave out {line.argument} or the requirements."
         )
     listing = history.read()
     if not line.argument and (has_requirements or not listing.entries):
@@ -188,10 +188,10 @@ def _read_request(line: Line, history: History, context: CellContext) -> _LockRe
 
 
 def _spec_of(entry: RunRecord, context: CellContext) -> RunSpec:
-    """The spec of a run of the history; secrets, which it does not keep, come from the current configuration."""
+    """The spec of a run in the history. Secrets are not stored there, and come from the current configuration."""
     spec = entry.spec()
     if spec is None:
-        raise SpecError(f"cannot read {entry.id}", hint="Name its requirements: lock --deps ...")
+        raise SpecError(f"cannot read the run {entry.id}", hint="Give its requirements instead: lock --deps ...")
     current_spec, _ = specify("", RunOptions(deps=""), context)
     hidden = {
         key: getattr(current_spec.settings, key) for key, value in asdict(spec.settings).items() if HIDDEN in str(value)
@@ -207,7 +207,9 @@ def _require_lock(resolution: Resolution) -> Lock:
 
 def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table:
     note = (
-        "Nothing was saved (--dry-run)." if dry_run else "Saved: cells of this notebook with these requirements use it."
+        "Nothing was stored (--dry-run)."
+        if dry_run
+        else "Stored: cells of this notebook with these requirements use this lock."
     )
     if before is None:
         report = table(after, frozenset(), after.created_at)
@@ -219,7 +221,7 @@ def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table
 
 
 def _write(name: str, lock: Lock, resolver: Resolver, context: CellContext) -> str:
-    """Write the lock in the format of the file's name; a note about it."""
+    """Write the lock in the format given by the file's name; a note about the file."""
     path = context.folder / name
     if lock_export.is_pylock(path.name):
         uv_pylock = resolver.as_pylock(lock)
@@ -234,4 +236,4 @@ def _write(name: str, lock: Lock, resolver: Resolver, context: CellContext) -> s
         atomic_write.write(path, text, mode=0o644)
     except OSError as problem:
         raise SpecError(f"cannot write {name}: {problem.strerror}", hint="Choose another file.") from problem
-    return f"Written: {name}"
+    return f"Wrote {name}."

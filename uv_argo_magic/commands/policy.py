@@ -1,6 +1,6 @@
-"""The `policy` command: shows the rules in force, checks files against them, and explains them for a package.
+"""The `policy` command: show the rules in force, check files against them, or explain them for a package.
 
-Rule: nothing is submitted, installed or stored. Requirements are resolved, as a dry run does.
+Rule: nothing is submitted, installed or stored; requirements are only resolved, as in a dry run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from uv_argo_magic.policy import enforcement, sources
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from uv_argo_magic.commands.registry import Answer, Request
+    from uv_argo_magic.commands.registry import Request, Result
     from uv_argo_magic.core.policy.model import Violation
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.context import CellContext
@@ -41,8 +41,8 @@ ACTIONS = ("show", "check", "explain")
 
 
 @frozen
-class Checked:
-    """The result for one cell, script or requirements file: what is not allowed, or why it cannot be checked ("")."""
+class FileResult:
+    """The result for a cell, script or requirements file: its violations, or the problem that prevented the check."""
 
     file: str
     cell: int = 0
@@ -51,11 +51,11 @@ class Checked:
 
     @property
     def verdict(self) -> str:
-        """The result in one or two words."""
+        """The result in one or two words, as shown in the table."""
         return "not allowed" if self.violations else "not checked" if self.problem else "allowed"
 
     def data(self) -> dict[str, object]:
-        """The result as JSON."""
+        """The result as an object for JSON."""
         violations = [
             {"rule": item.rule, "origin": item.origin, "package": item.package, "path": list(item.path),
              "sentence": item.sentence, "action": item.action}
@@ -67,7 +67,7 @@ class Checked:
         }  # fmt: skip
 
 
-def handle(request: Request) -> Iterator[Answer]:
+def handle(request: Request) -> Iterator[Result]:
     """The `policy` command."""
     words = request.line.arguments
     action, names = (words[0], words[1:]) if words else ("show", ())
@@ -86,7 +86,7 @@ def handle(request: Request) -> Iterator[Answer]:
         if refused := sum(result.verdict != "allowed" for result in results):
             yield Failure(
                 error=PolicyError(
-                    f"{refused} of {len(results)} are not allowed, or cannot be checked", hint="See the table above."
+                    f"{refused} of {len(results)} are not allowed or could not be checked", hint="See the table above."
                 )
             )
     else:
@@ -96,30 +96,30 @@ def handle(request: Request) -> Iterator[Answer]:
 
 
 def _policy(request: Request) -> tuple[Policy, str]:
-    """The policy for runs of the configured backend, and why a part of it could not be read."""
+    """(the policy for runs on the configured backend, the error if a part of it could not be read, or "")."""
     configuration = request.configuration()
     backend = base.load(configuration.backend)
     shared = base.policy(backend, configuration.settings)
-    found = sources.find(request.context.notebook_path, backend, configuration.settings)
-    return found or Policy(), f"{shared.origin}: {shared.problem}" if shared and shared.problem else ""
+    policy = sources.find(request.context.notebook_path, backend, configuration.settings)
+    return policy or Policy(), f"{shared.origin}: {shared.problem}" if shared and shared.problem else ""
 
 
 def _in_force(policy: Policy) -> Iterator[tuple[rules.Rule, str, str]]:
-    """(rule, value, origin) of each statement that counts."""
+    """(rule, value, origin) of each statement that applies."""
     for rule in rules.RULES.values():
         for statement in rule.in_force(policy):
             yield rule, rule.kind.show(statement.value), statement.origin
 
 
 def show(policy: Policy, problem: str = "") -> Table:
-    """The rules in force, and where each comes from; `problem` tells what could not be read."""
+    """A table of the rules in force and their sources; `problem` is the error for a part that could not be read."""
     problems = (f"Not read: {problem}.",) if problem else ()
     if not policy:
         return Table(notes=("No package policy: all packages are allowed.", *problems))
     return Table(
         head=("RULE", "VALUE", "SOURCE"),
         rows=tuple((rule.name, value, origin) for rule, value, origin in _in_force(policy)),
-        notes=("Of several limits, the strictest counts.", *problems),
+        notes=("If several sources set a limit, the strictest one applies.", *problems),
     )
 
 
@@ -127,28 +127,28 @@ def _data(policy: Policy) -> list[dict[str, str]]:
     return [{"rule": rule.name, "value": value, "origin": origin} for rule, value, origin in _in_force(policy)]
 
 
-def check(name: str, request: Request) -> Iterator[Checked]:
-    """The results for a notebook's `%%argo` cells, a script, or a file with requirements.
+def check(name: str, request: Request) -> Iterator[FileResult]:
+    """Check the `%%argo` cells of a notebook, a script, or a requirements file.
 
     Raises:
         SpecError: the file cannot be read, or the line is invalid.
     """
     path = request.context.folder / Path(name).expanduser()
     options = replace(run_options(request.line), dry_run=True)
-    beside = replace(request.context, notebook=str(path), names={})
+    context = replace(request.context, notebook=str(path), names={})
     if path.suffix == ".ipynb":
-        yield from _check_notebook(name, path, options, replace(beside, line_offset=1))
+        yield from _check_notebook(name, path, options, replace(context, line_offset=1))
     elif path.suffix == ".py":
-        yield _check(name, 0, _read(path), options, replace(beside, line_offset=0))
+        yield _check(name, 0, _read(path), options, replace(context, line_offset=0))
     else:
         options = replace(options, requirements=(*options.requirements, name))
-        yield _check(name, 0, "", options, replace(beside, notebook=""), document=str(path))
+        yield _check(name, 0, "", options, replace(context, notebook=""), document=str(path))
 
 
-def _check_notebook(name: str, path: Path, options: RunOptions, context: CellContext) -> Iterator[Checked]:
-    found = False
+def _check_notebook(name: str, path: Path, options: RunOptions, context: CellContext) -> Iterator[FileResult]:
+    has_cells = False
     for cell in cell_text.notebook_cells(_read(path), path.name):
-        found = True
+        has_cells = True
         try:
             cell_options = run_options(read_cell(cell.line, cell_text.UnknownVariables()))
             settings = (*cell_options.sets, *options.sets)
@@ -156,24 +156,24 @@ def _check_notebook(name: str, path: Path, options: RunOptions, context: CellCon
                 cell_options, sets=settings, push=(), session="", backend=options.backend or cell_options.backend
             )
         except ArgoMagicError as error:
-            yield Checked(file=name, cell=cell.number, problem=str(error))
+            yield FileResult(file=name, cell=cell.number, problem=str(error))
             continue
         yield _check(name, cell.number, cell.text, cell_options, context)
-    if not found:
-        yield Checked(file=name)
+    if not has_cells:
+        yield FileResult(file=name)
 
 
 def _check(
     name: str, cell: int, text: str, options: RunOptions, context: CellContext, *, document: str = ""
-) -> Checked:
+) -> FileResult:
     try:
         spec, _ = specify(text, options, context)
         prepare(spec, notebook=document or context.notebook, dry_run=True)
     except PolicyError as error:
-        return Checked(file=name, cell=cell, violations=error.violations, problem=error.message)
+        return FileResult(file=name, cell=cell, violations=error.violations, problem=error.message)
     except ArgoMagicError as error:
-        return Checked(file=name, cell=cell, problem=str(error))
-    return Checked(file=name, cell=cell)
+        return FileResult(file=name, cell=cell, problem=str(error))
+    return FileResult(file=name, cell=cell)
 
 
 def _read(path: Path) -> str:
@@ -181,13 +181,13 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(
-            f"cannot read {path.name}: {error.strerror}", hint="Name a notebook, script or requirements file."
+            f"cannot read {path.name}: {error.strerror}", hint="Name a notebook, a script or a requirements file."
         ) from error
     except UnicodeDecodeError as error:
         raise SpecError(f"{path.name} is not UTF-8 text", hint="Save it as UTF-8.") from error
 
 
-def _table(results: Sequence[Checked]) -> Table:
+def _table(results: Sequence[FileResult]) -> Table:
     rows = [
         (result.file, str(result.cell or "-"), result.verdict, text)
         for result in results
@@ -196,23 +196,25 @@ def _table(results: Sequence[Checked]) -> Table:
     return Table(head=("FILE", "CELL", "RESULT", "REASON"), rows=tuple(rows), right=frozenset({1}))
 
 
-def explain(name: str, request: Request, *, as_json: bool = False) -> Iterator[Answer]:
-    """Whether a package is allowed and why: as part of the requirements of the line, of the last run, or alone.
+def explain(name: str, request: Request, *, as_json: bool = False) -> Iterator[Result]:
+    """Explain whether a package is allowed: as part of the requirements of the line or of the last run, or alone.
 
     Raises:
-        ResolutionError: no set of versions satisfies the requirements.
-        SpecError: the line is invalid, or the package is not part of its requirements.
+        ResolutionError: no versions satisfy the requirements.
+        SpecError: the line is invalid, or its requirements do not install the package.
     """
     name = canonicalize_name(name)
     policy, _ = _policy(request)
     lock, violations = _decide(policy, name, request)
     package = next((package for package in lock.packages if package.name == name), None) if lock else None
     if lock and package is None:
-        raise SpecError(f"{name} is not installed by these requirements", hint="Leave them out to resolve it alone.")
+        raise SpecError(
+            f"these requirements do not install {name}", hint=f"To check {name} alone, leave out the requirements."
+        )
     path = path_to(lock.packages, name) if lock else (name,)
     if as_json:
         version = package.version if package else ""
-        yield json.dumps(Checked(file=name, violations=violations).data() | {"version": version, "path": list(path)})
+        yield json.dumps(FileResult(file=name, violations=violations).data() | {"version": version, "path": list(path)})
         return
     label = f"{name} {package.version}" if package else name
     notes = [violation.text for violation in violations]
@@ -224,7 +226,7 @@ def explain(name: str, request: Request, *, as_json: bool = False) -> Iterator[A
 
 
 def _decide(policy: Policy, name: str, request: Request) -> tuple[Lock | None, tuple[Violation, ...]]:
-    """The lock with the package, and what is not allowed of it; without a lock where uv may not even resolve."""
+    """(lock with the package, violations); the lock is None if the policy does not allow a resolution."""
     spec, lock = _spec_with(name, request)
     backend = base.load(spec.backend)
     document = request.context.notebook_path
@@ -244,7 +246,7 @@ def _decide(policy: Policy, name: str, request: Request) -> tuple[Lock | None, t
 
 
 def _spec_with(name: str, request: Request) -> tuple[RunSpec, Lock | None]:
-    """What to resolve: the requirements of the line, the last run (with its lock) if it has the package; or NAME."""
+    """The requirements of the line, else the last run (with its lock) if it has the package, else the package alone."""
     options, context = run_options(request.line), request.context
     if options.deps is None and not options.requirements:
         entries = request.history.read().entries
@@ -257,7 +259,7 @@ def _spec_with(name: str, request: Request) -> tuple[RunSpec, Lock | None]:
 
 
 def _about(policy: Policy, name: str) -> Iterator[tuple[rules.Rule, Statement]]:
-    """The statements that name the package, or match it."""
+    """The statements whose patterns match the package."""
     for rule in rules.RULES.values():
         for statement in rule.in_force(policy):
             if rule.kind is kinds.NAMES and any(glob(item.name, name) for item in statement.value):

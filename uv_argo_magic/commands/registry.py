@@ -1,8 +1,8 @@
-"""Which function handles each command; a front end adds its own to COMMANDS.
+"""The handlers of the commands; each front end adds its own to COMMANDS.
 
 Rules:
-- A handler is imported when its command is used: `%load_ext` and `uv-argo runs` do not import uv.
-- Every command of the table has a handler in each front end that offers it (tests/unit/commands/test_registry.py).
+- A handler is imported when its command is used, so that `%load_ext` and `uv-argo runs` do not import uv.
+- Each command in the table has a handler in every front end that offers it (tests/unit/commands/test_registry.py).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @frozen
 class Request:
-    """One command: its line, and the front end that it comes from.
+    """One use of a command: its line and its front end.
 
-    `get_context` gives the context as it is now; `shell` is IPython's, in a notebook.
+    `get_context` returns the current context. In a notebook, `shell` is IPython's shell.
     """
 
     line: Line
@@ -39,17 +39,17 @@ class Request:
 
     @property
     def context(self) -> CellContext:
-        """Where the command was given."""
+        """The context in which the command runs."""
         return self.get_context()
 
     @property
     def history(self) -> History:
-        """The runs of this machine."""
+        """The history of this machine."""
         return self.get_history()
 
     @property
     def notebook(self) -> str | None:
-        """The notebook to whose runs "the last run" refers; None in a terminal: any run."""
+        """The notebook whose last run is meant by default; None in a terminal, which uses the last of all runs."""
         return self.context.notebook if self.front_end == "notebook" else None
 
     def configuration(self) -> config.Config:
@@ -67,29 +67,29 @@ class Request:
 
 @frozen
 class Failure:
-    """The command is complete and reports a failure; `error` is for front ends that have no exit status."""
+    """The command is complete and reports a failure; front ends without an exit status raise `error`."""
 
     error: ArgoMagicError | None = None
 
 
 @frozen
 class Value:
-    """The value of the command for a notebook: what `run = %argo attach` binds."""
+    """The value of the command in a notebook, as in `run = %argo attach`."""
 
     value: object
 
 
 @frozen
-class Growing:
-    """A table that replaces the one that the command showed before; `new` is what was added, for a terminal."""
+class TableUpdate:
+    """A table that replaces the previous one; a terminal prints only `new`, the added lines."""
 
     table: Table
     new: str
 
 
-Answer: TypeAlias = "str | Table | Growing | Failure | Value"
-"""A part of what a command prints, in order; or how it ended."""
-Handler: TypeAlias = "Callable[[Request], Iterable[Answer]]"
+Result: TypeAlias = "str | Table | TableUpdate | Failure | Value"
+"""A part of the output of a command, its failure or its value."""
+Handler: TypeAlias = "Callable[[Request], Iterable[Result]]"
 
 COMMANDS: Mapping[str, str] = {
     "help": "uv_argo_magic.commands.runs:explain",
@@ -109,18 +109,18 @@ COMMANDS: Mapping[str, str] = {
     "export": "uv_argo_magic.commands.export:handle",
     "doctor": "uv_argo_magic.commands.doctor:handle",
 }
-"""The commands that all front ends handle alike: name -> "module:function"."""
+"""Command -> its handler ("module:function"), if all front ends handle it in the same way."""
 
 
 def load(target: str) -> Handler:
-    """The handler that "module:function" names."""
+    """Import the handler "module:function"."""
     module, _, function = target.partition(":")
     handler: Handler = getattr(importlib.import_module(module), function)
     return handler
 
 
-def dispatch(request: Request, handlers: Mapping[str, str]) -> Iterator[Answer]:
-    """Handle a command; the answers come as they are known.
+def dispatch(request: Request, handlers: Mapping[str, str]) -> Iterator[Result]:
+    """Run a command, and yield its results as they become known.
 
     Raises:
         ArgoMagicError: the command failed.

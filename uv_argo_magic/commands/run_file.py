@@ -1,4 +1,4 @@
-"""`uv-argo run`: a file as a run in a terminal."""
+"""The `run` command: run a file from a terminal."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> Iterator[str]:
-    """Run a file, or the code of a request in JSON.
+    """Run a file, or the code in a JSON request.
 
     Raises:
-        ArgoMagicError: the run was not accepted, or ended badly.
+        ArgoMagicError: the run was not accepted, or failed.
         OSError: stdout or stderr could not be written.
     """
     line = request.line
     code, name, requirements = _read_code(line)
-    # Locks and history belong to the file, as they belong to a notebook.
+    # Locks and history are stored by file, as they are by notebook.
     path = "" if line.argument in {"", "-"} else str(Path(line.argument).absolute())
     front_end = TerminalFrontEnd(line, name, path, request.get_history)
     options = run_options(line)
     if options.detach:
-        _refuse_to_leave(request)
+        _refuse_detach(request)
     execute(code, options, request.context, front_end, requirements)
     yield from ()
 
 
-def _refuse_to_leave(request: Request) -> None:
-    """Refuse --detach where the run would end with this process.
+def _refuse_detach(request: Request) -> None:
+    """Refuse --detach if runs end with this process.
 
     Raises:
-        SpecError: the backend runs processes of this machine.
+        SpecError: the backend runs processes on this machine.
     """
     name = request.configuration().backend
     if base.Capability.LOCAL in base.load(name).capabilities:
         raise SpecError(
             f"runs on the {name} backend end with this process",
-            hint="Leave --detach out, or choose a cluster: -b argo.",
+            hint="Leave out --detach, or use a cluster: -b argo.",
         )
 
 
 def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
-    """(code, its name in a traceback, its requirements if they are not those of the line)."""
+    """(code, its name in tracebacks, the requirements of a request)."""
     if not line.has("request"):
-        # The file's own name: a traceback shows its lines as they are here.
+        # With the name of a file, tracebacks show its lines.
         is_stdin = line.argument == "-"
         code = cell_syntax.read_script(_read(line.argument), "stdin" if is_stdin else line.argument)
         return code, "<stdin>" if is_stdin else line.argument, None
@@ -70,7 +70,7 @@ def _read_code(line: Line) -> tuple[str, str, Requirements | None]:
     for dest in ("deps", "requirements"):
         if line.has(dest):
             raise SpecError(f"--{dest} cannot be used with --request", hint="Write the requirements into the request.")
-    from uv_argo_magic.core.spec import json_request  # noqa: PLC0415 - 18 ms, and few runs come as JSON
+    from uv_argo_magic.core.spec import json_request  # noqa: PLC0415 - 18 ms, and few runs use JSON
 
     name = "stdin" if source == "-" else source
     try:
@@ -86,7 +86,7 @@ def _read(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise SpecError(
-            f"cannot read {name}: {error.strerror}", hint="Name a readable file, or - for stdin."
+            f"cannot read {name}: {error.strerror}", hint="Name a readable file, or use - for stdin."
         ) from error
 
 
@@ -103,7 +103,7 @@ class TerminalFrontEnd(SourceFrontEnd):
         print(note, file=sys.stderr)
 
     def show_plan(self, prepared: Prepared) -> None:
-        """Print what would run, or write it to the file of `--to`."""
+        """Print what would run, or write it to the file given by `--to`."""
         from uv_argo_magic.commands import export  # noqa: PLC0415 - 21 ms, and only `--dry-run` needs it
 
         to = self._line.text("to")
@@ -114,7 +114,7 @@ class TerminalFrontEnd(SourceFrontEnd):
         return self._get_history().limited(settings.history)
 
     def follow(self, run: engine.Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Print the run's output as it comes; with `--detach` only its id, and how to see it.
+        """Print the output of the run as it arrives; with `--detach`, only its id and how to see it.
 
         Raises:
             OSError: stdout or stderr could not be written; the run was stopped.

@@ -1,4 +1,4 @@
-"""The commands about runs: text and tables from the history, the same in a notebook and in a terminal."""
+"""The commands about runs: texts and tables from the history."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 def explain(request: Request) -> Iterator[str]:
-    """Help on one command, or the list of all."""
+    """The help of one command, or the list of all commands."""
     name, front_end = request.line.argument, request.front_end
     yield command_help.explain(name, front_end) if name else command_help.overview(front_end)
 
 
 def list_runs(request: Request) -> Iterator[str | Table]:
-    """The newest runs: of this notebook, with --all of every notebook, or with --backend those that the backend has.
+    """The newest runs of this notebook, with --all of every notebook, or with --backend of a backend.
 
     Raises:
         BackendError: the backend does not respond.
@@ -62,21 +62,21 @@ def show_last(request: Request) -> Iterator[Table]:
 
 
 def show_logs(request: Request) -> Iterator[str]:
-    """The whole log of a run."""
+    """The full log of a run."""
     line = request.line
     yield _logs(line.argument, request.history, request.configuration(), request.notebook, raw=line.has("raw"))
 
 
 def show_packages(request: Request) -> Iterator[Table]:
-    """The packages of a run, or the differences between those of two runs."""
+    """The packages of a run, or the differences between two runs."""
     yield _packages(request.line.argument.split(), request.history, request.notebook)
 
 
 def stop(request: Request) -> Iterator[str]:
-    """Stop a run or end a session, or without a name stop the newest run that is live.
+    """Stop a run or end a session; without a name, stop the newest live run.
 
     Raises:
-        SpecError: there is no such run, or none is live.
+        SpecError: there is no such run, or no run is live.
         BackendError: the backend does not respond.
     """
     name, history = request.line.argument, request.history
@@ -87,7 +87,7 @@ def stop(request: Request) -> Iterator[str]:
     if not name:
         candidates = [entry for entry in listing.entries if entry.live or (entry.unseen and entry.note("name"))]
         if not candidates:
-            raise SpecError("no run is in progress", hint="List finished runs with the runs command.")
+            raise SpecError("no run is in progress", hint="The runs command lists finished runs.")
         name = next((entry.id for entry in candidates if entry.live), candidates[0].id)
     entry = listing.find(name)
     if entry is not None and history.stop(entry, f"the stop command in a {request.front_end}"):
@@ -103,7 +103,7 @@ def stop(request: Request) -> Iterator[str]:
 
 
 def _logs(name: str, history: History, configuration: Config, notebook: str | None, *, raw: bool) -> str:
-    """The whole log: of the history, or of the backend if this machine has not seen the end of the run."""
+    """The full log from the history, or from the backend if this machine has not seen the run finish."""
     listing = history.read()
     entry = listing.find(name) if name else listing.last(notebook)
     try:
@@ -121,16 +121,16 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
 
 
 def runs(entries: tuple[RunRecord, ...]) -> str | Table:
-    """A table, newest first."""
+    """A table of runs in the history, newest first."""
     if not entries:
         return "No runs in the history."
-    stand = outcomes(entries)
+    statuses = outcomes(entries)
     rows = tuple(
         (
             entry.id,
-            stand[entry.id],
-            _begun(entry.begun, time.time()),
-            _took(entry, stand[entry.id]),
+            statuses[entry.id],
+            _start_time(entry.begun, time.time()),
+            _duration(entry, statuses[entry.id]),
             entry.backend,
             humanize.one_line(" ".join(entry.requirements) or "-", 30),
             humanize.one_line(first_line(entry.cell), 40),
@@ -142,7 +142,7 @@ def runs(entries: tuple[RunRecord, ...]) -> str | Table:
 
 
 def remote_runs(remote: tuple[RemoteRun, ...], configuration: Config) -> str | Table:
-    """A table of runs as their backend has them."""
+    """A table of runs in a backend."""
     if not remote:
         return f"No runs on {configuration.backend}."
     now = time.time()
@@ -150,7 +150,7 @@ def remote_runs(remote: tuple[RemoteRun, ...], configuration: Config) -> str | T
         (
             run.run,
             RunRef(backend=configuration.backend, settings=configuration.settings, remote=run).outcome,
-            _begun(run.started_at, now),
+            _start_time(run.started_at, now),
             humanize.seconds(max(0.0, (run.ended_at or now) - run.started_at)),
             run.name,
             PurePath(run.notebook).name or "-",
@@ -161,14 +161,14 @@ def remote_runs(remote: tuple[RemoteRun, ...], configuration: Config) -> str | T
     return Table(title=f"Runs on {remote[0].location}", head=head, rows=rows, flexible=frozenset({5}))
 
 
-def _begun(begun: float, now: float) -> str:
-    """The time of today, or the day; `last` shows both."""
-    then, today = time.localtime(begun), time.localtime(now)
-    return time.strftime("%H:%M" if then[:3] == today[:3] else "%b %d", then)
+def _start_time(started_at: float, now: float) -> str:
+    """The time of day if it is today, else the date; `last` shows both."""
+    start, today = time.localtime(started_at), time.localtime(now)
+    return time.strftime("%H:%M" if start[:3] == today[:3] else "%b %d", start)
 
 
 def last(entry: RunRecord) -> Table:
-    """One run in a few rows."""
+    """A summary of one run."""
     end = entry.summary
     duration = f" after {humanize.seconds(entry.seconds)}" if entry.seconds else ""
     rows = [
@@ -182,14 +182,14 @@ def last(entry: RunRecord) -> Table:
         rows.append(("requirements", " ".join(entry.requirements)))
     lock = entry.lock()
     if isinstance(lock, Lock):
-        by = f", uv {lock.uv}" if lock.uv else ""
-        rows.append(("lock", f"{lock.key}: {humanize.count(len(lock.packages), 'package')}{by}"))
+        resolver = f", uv {lock.uv}" if lock.uv else ""
+        rows.append(("lock", f"{lock.key}: {humanize.count(len(lock.packages), 'package')}{resolver}"))
         rows.append(("python", lock.target.python + (f" in {entry.image}" if entry.image else "")))
     if end and end.stages:
-        ends = [*(begun for _, begun in end.stages[1:]), end.ended]
+        ends = [*(start for _, start in end.stages[1:]), end.ended]
         times = [
-            f"{stage} {humanize.seconds(to - begun)}"
-            for (stage, begun), to in zip(end.stages, ends, strict=True)
+            f"{stage} {humanize.seconds(stop - start)}"
+            for (stage, start), stop in zip(end.stages, ends, strict=True)
             if stage != "ended"
         ]
         rows.append(("phases", ", ".join(times)))
@@ -205,9 +205,9 @@ def last(entry: RunRecord) -> Table:
 
 
 def _packages(names: Sequence[str], history: History, notebook: str | None) -> Table:
-    """What a run had installed, or what differs between two."""
+    """The packages of a run, or the differences between two runs."""
     if len(names) > 2:
-        raise SpecError("packages takes one run, or two to compare", hint="List them with the runs command.")
+        raise SpecError("packages takes one run, or two to compare", hint="The runs command lists all runs.")
     listing = history.read()
     entries = [listing.get(name) for name in names] or [listing.last(notebook)]
     if len(entries) == 1:
@@ -232,20 +232,20 @@ def packages(entry: RunRecord) -> Table:
         for package in installed
     )
     lock = entry.lock()
-    beneath = messages.base_packages_note(lock) if isinstance(lock, Lock) else ""
+    base_note = messages.base_packages_note(lock) if isinstance(lock, Lock) else ""
     if not rows:
-        return Table(title=f"{entry.id} had no packages." + (f" {beneath}" if beneath else ""))
+        return Table(title=f"{entry.id} had no packages." + (f" {base_note}" if base_note else ""))
     total = humanize.size(sum(package.size for package in installed))
     return Table(
         head=("PACKAGE", "VERSION", "SIZE", *(("INDEX",) if has_index else ()), "SHA-256"),
         rows=rows,
-        notes=(humanize.count(len(rows), "package") + (f", {total}" if total else ""), *filter(None, [beneath])),
+        notes=(humanize.count(len(rows), "package") + (f", {total}" if total else ""), *filter(None, [base_note])),
         right=frozenset({2}),
     )
 
 
-def _took(entry: RunRecord, outcome: str) -> str:
-    """The duration of a run; "-" if this machine has not seen its end."""
+def _duration(entry: RunRecord, outcome: str) -> str:
+    """The duration of a run; "-" if this machine has not seen it finish."""
     if outcome == "Running":
         return humanize.seconds(time.time() - entry.begun)
     return "-" if entry.unseen else humanize.seconds(entry.seconds)

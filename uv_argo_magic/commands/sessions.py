@@ -1,4 +1,4 @@
-"""`sessions`, `vars`, `restart`, and the part of `stop` that ends a session."""
+"""The commands `sessions`, `vars` and `restart`, and the part of `stop` that ends a session."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DEFAULT = "main"
 
 
 def list_sessions(request: Request) -> Iterator[str | Table]:
-    """Every session of this machine; with --take, this kernel becomes the holder of one of its notebook.
+    """List the sessions of this machine, or with --all or --all-namespaces those of all users of the backend.
 
-    With --all or --all-namespaces, those of every user of the backend.
+    With --take, this kernel takes over a session of its notebook from another kernel.
 
     Raises:
         SpecError: the notebook has no such session.
-        BackendError: its worker does not respond.
+        BackendError: the backend or the worker of the session does not respond.
     """
     registry = Registry.of_this_user()
     if name := request.line.text("take"):
@@ -40,7 +40,7 @@ def list_sessions(request: Request) -> Iterator[str | Table]:
         if entry.worker is None:
             raise SpecError(f"the session {name} has not started", hint="It starts with its next cell.")
         workers.hold(entry, registry, take=True)
-        yield f"This kernel has the session {name} now."
+        yield f"This kernel now uses the session {name}."
         return
     if request.line.has("all") or request.line.has("all_namespaces"):
         yield _list_all(request.configuration(), all_namespaces=request.line.has("all_namespaces"))
@@ -58,74 +58,75 @@ def list_sessions(request: Request) -> Iterator[str | Table]:
 
 def _list_all(configuration: Config, *, all_namespaces: bool) -> str | Table:
     """The sessions of every user, the most expensive idle ones first."""
-    found = sessions_of_all_users(configuration.backend, configuration.settings, all_namespaces=all_namespaces)
-    if not found:
+    sessions = sessions_of_all_users(configuration.backend, configuration.settings, all_namespaces=all_namespaces)
+    if not sessions:
         return f"No sessions on {configuration.backend}."
     now = time.time()
     head: tuple[str, ...] = ("USER", "NOTEBOOK", "SESSION", "AGE", "CPU", "MEMORY", "GPU", "IDLE", "STATE", "WORKFLOW")
     head = ("NAMESPACE", *head) if all_namespaces else head
     rows = tuple(
         (
-            *((one.namespace,) if all_namespaces else ()),
-            one.user or "-",
-            PurePath(one.notebook).name or "-",
-            one.name or "-",
-            humanize.seconds(max(0.0, now - one.started_at)),
-            one.cpu or "-",
-            one.memory or "-",
-            one.gpu or "-",
-            humanize.seconds(idle) if (idle := _idle(one, now)) else "-",
-            _use(one, now),
-            one.workflow,
+            *((session.namespace,) if all_namespaces else ()),
+            session.user or "-",
+            PurePath(session.notebook).name or "-",
+            session.name or "-",
+            humanize.seconds(max(0.0, now - session.started_at)),
+            session.cpu or "-",
+            session.memory or "-",
+            session.gpu or "-",
+            humanize.seconds(idle) if (idle := _idle_seconds(session, now)) else "-",
+            _remote_state(session, now),
+            session.workflow,
         )
-        for one in sorted(found, key=lambda one: _waste(one, now), reverse=True)
+        for session in sorted(sessions, key=lambda session: _idle_cost(session, now), reverse=True)
     )
-    right = frozenset(at for at, name in enumerate(head) if name in ("AGE", "CPU", "MEMORY", "GPU", "IDLE"))
+    right = frozenset(column for column, name in enumerate(head) if name in ("AGE", "CPU", "MEMORY", "GPU", "IDLE"))
     return Table(head=head, rows=rows, right=right)
 
 
 FRESH = 900.0
-"""Seconds for which a session counts as in use whose client has noted that a cell is running: three of its notes."""
+"""Seconds after which a client's note that a cell is running is outdated; clients repeat it three times as often."""
 CPU_MEMORY = 4 * 1024**3
-"""Bytes of memory that cost as much as one CPU, as in the usual machines of a cloud."""
+"""Bytes of memory that cost as much as one CPU on the usual machines of clouds."""
 
 
-def _is_running(one: RemoteSession, now: float) -> bool:
-    return one.is_running and now - one.used_at < FRESH
+def _is_running(session: RemoteSession, now: float) -> bool:
+    return session.is_running and now - session.used_at < FRESH
 
 
-def _idle(one: RemoteSession, now: float) -> float:
-    """Seconds for which a session has run no cell, as far as its client has noted it."""
-    return 0.0 if one.phase == "Pending" or _is_running(one, now) else max(0.0, now - one.used_at)
+def _idle_seconds(session: RemoteSession, now: float) -> float:
+    """Seconds since the session ran a cell, according to its client."""
+    return 0.0 if session.phase == "Pending" or _is_running(session, now) else max(0.0, now - session.used_at)
 
 
-def _use(one: RemoteSession, now: float) -> str:
-    if one.phase != "Running":
-        return one.phase.lower()
-    if one.is_running:
-        return "running" if _is_running(one, now) else "running when last seen"
+def _remote_state(session: RemoteSession, now: float) -> str:
+    if session.phase != "Running":
+        return session.phase.lower()
+    if session.is_running:
+        return "running" if _is_running(session, now) else "running when last seen"
     return "idle"
 
 
-def _waste(one: RemoteSession, now: float) -> tuple[float, float]:
-    """What a session has reserved for nothing: GPU seconds, and CPU seconds or the memory that costs the same."""
-    idle = _idle(one, now)
-    return idle * _amount(one.gpu), idle * max(_amount(one.cpu), _amount(one.memory) / CPU_MEMORY)
+def _idle_cost(session: RemoteSession, now: float) -> tuple[float, float]:
+    """The resources reserved while idle: (GPU seconds, CPU seconds or the equivalent in memory)."""
+    idle = _idle_seconds(session, now)
+    return idle * _amount(session.gpu), idle * max(_amount(session.cpu), _amount(session.memory) / CPU_MEMORY)
 
 
 def _amount(text: str) -> float:
     try:
         return quantity.limit(text)
     except ValueError:
-        return 0.0  # not an amount
+        return 0.0  # not a quantity
 
 
 def list_variables(request: Request) -> Iterator[str | Table]:
-    """The variables of a session, as they were after its last cell.
+    """The variables of a session after its last cell.
 
     Raises:
         SpecError: there is no such session.
-        SessionLost: it has ended.
+        SessionLost: the session has ended.
+        BackendUnavailable: the session does not respond.
     """
     registry = Registry.of_this_user()
     entry = _get(request, registry, request.line.argument or DEFAULT)
@@ -157,17 +158,17 @@ def restart(request: Request) -> Iterator[str]:
     name = request.line.argument or DEFAULT
     entry = _find(request, registry, name)
     if entry is None:
-        # The first line of a notebook, run for the first time.
+        # Not an error, because the command can be the first line of a notebook.
         yield f"No session {name} to restart; it starts with its first cell."
         return
     entry = workers.restart(entry, registry, clean=request.line.has("clean"))
-    packages = len(entry.lock.packages) if entry.lock else 0
-    kept = f" with {humanize.count(packages, 'package')}" if packages else ""
-    yield f"Session {name} ended; it starts again{kept} with its next cell."
+    count = len(entry.lock.packages) if entry.lock else 0
+    packages = f", with the same {humanize.count(count, 'package')}" if count else ""
+    yield f"Session {name} ended. It starts again with its next cell{packages}."
 
 
 def find_to_stop(request: Request) -> SessionEntry | None:
-    """The session that the argument of `stop` names; None if it names none."""
+    """The session with the name in the argument of `stop`; None if there is none."""
     name = request.line.argument
     registry = Registry.of_this_user()
     if not name.isidentifier():
@@ -176,7 +177,7 @@ def find_to_stop(request: Request) -> SessionEntry | None:
 
 
 def stop(entry: SessionEntry) -> str:
-    """End a session, and forget it.
+    """End a session, and remove it from the registry.
 
     Raises:
         BackendError: its worker cannot be ended.
@@ -184,15 +185,15 @@ def stop(entry: SessionEntry) -> str:
     answer = workers.ask(entry, "vars")
     workers.stop(entry, Registry.of_this_user())
     total = int(answer["total"]) if answer else 0
-    gone = f" Its variables are gone: {messages.list_variables(answer['items'], total)}." if answer and total else ""
-    return f"Session {entry.name} ended.{gone}"
+    lost = f" Its variables are lost: {messages.list_variables(answer['items'], total)}." if answer and total else ""
+    return f"Session {entry.name} ended.{lost}"
 
 
 def _get(request: Request, registry: Registry, name: str) -> SessionEntry:
-    """The session of that name.
+    """The session with this name.
 
     Raises:
-        SpecError: there is none, or there are several.
+        SpecError: there is no such session, or more than one.
     """
     entry = _find(request, registry, name)
     if entry is None:
@@ -201,26 +202,27 @@ def _get(request: Request, registry: Registry, name: str) -> SessionEntry:
 
 
 def _find(request: Request, registry: Registry, name: str) -> SessionEntry | None:
-    """The session of that name: of this notebook, or in a terminal the only one; None if there is none.
+    """The session with this name in this notebook, or from a terminal in any notebook; None if there is none.
 
     Raises:
-        SpecError: there are several.
+        SpecError: more than one notebook has a session with this name.
     """
     if request.front_end == "notebook":
         entry = registry.find(SessionKey.of(name, request.context.notebook_path))
-        found = [entry] if entry else []
+        matches = [entry] if entry else []
     else:
-        found = [entry for entry in registry.list() if entry.name == name]
-    if len(found) > 1:
-        notebooks = ", ".join(PurePath(entry.key.notebook).name or "(no notebook)" for entry in found)
+        matches = [entry for entry in registry.list() if entry.name == name]
+    if len(matches) > 1:
+        notebooks = ", ".join(PurePath(entry.key.notebook).name or "(no notebook)" for entry in matches)
         raise SpecError(
-            f"{len(found)} sessions are named {name}: {notebooks}", hint="Give the command in the notebook of one."
+            f"{len(matches)} notebooks have a session {name}: {notebooks}",
+            hint="Run the command in the notebook of the session.",
         )
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def _row(entry: SessionEntry, registry: Registry) -> tuple[str, ...]:
-    """One session as a row."""
+    """The row of one session in the table."""
     worker = entry.worker
     notebook = PurePath(entry.key.notebook).name or "-"
     packages = str(len(entry.lock.packages)) if entry.lock else "0"
@@ -252,8 +254,8 @@ def _state(status: Mapping[str, Any]) -> str:
     now = time.time()
     idle = now - float(status["idle_since"])
     text = f"idle for {humanize.seconds(round(idle))}"
-    left = float(status["ends_at"]) - now
-    return f"{text}, ends in {humanize.seconds(round(max(0.0, left)))}" if status["ends_at"] else text
+    remaining = float(status["ends_at"]) - now
+    return f"{text}, ends in {humanize.seconds(round(max(0.0, remaining)))}" if status["ends_at"] else text
 
 
 def _holder(status: Mapping[str, Any]) -> str:

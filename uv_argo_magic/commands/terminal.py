@@ -1,7 +1,7 @@
-"""The commands in a terminal.
+"""Run a command line of `uv-argo`.
 
-Exit status: for `run` and `attach` that of the script, or 128 and the number of the signal that ended it; else 0
-success, 1 the run or command failed, 2 invalid usage, 130 interrupted.
+Exit status: 0 for success, 1 if the run or command failed, 2 for invalid usage or requirements, 130 for an interrupt.
+`run` and `attach` return that of the script, or 128 plus the number of the signal that ended it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ HANDLERS = {
     "attach": "uv_argo_magic.commands.attach:handle",
     "edit": "uv_argo_magic.commands.edit_terminal:handle",
 }
-"""Which function handles each command of `uv-argo`."""
+"""Command -> its handler in a terminal."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit status."""
+    """Run a command line, and return the exit status."""
     _open_streams()
     try:
         return _main(sys.argv[1:] if argv is None else argv)
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 128 + (interrupt.number if isinstance(interrupt, _Terminated) else signal.SIGINT)
     except BrokenPipeError:
-        # The reader of our output has exited; Python would complain again when it flushes at exit.
+        # The reader of our output has exited. Python would print another error when it flushes stdout at exit.
         sys.stdout = None
         return 1
     except RunError as error:
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_exit(error: RunError) -> bool:
-    """Whether the script called `sys.exit`; prints the text that it gave, as Python does."""
+    """Whether the script called `sys.exit`; if its argument was a text, print it, as Python does."""
     if type(error).__name__ != "SystemExit":
         return False
     if not str(error).lstrip("-").isdecimal():
@@ -71,7 +71,7 @@ def _is_exit(error: RunError) -> bool:
 
 
 def _status(error: RunError) -> int:
-    """The exit status of a run that ended badly."""
+    """The exit status for a failed run."""
     exited = error.state.exited if error.state else None
     if exited is None:
         return 1
@@ -91,27 +91,27 @@ def _print_error(error: ArgoMagicError) -> None:
 
 
 def _has_colour(stream: TextIO) -> bool:
-    """Whether the stream is a terminal with colours that the user has not switched off."""
+    """Whether the stream is a terminal with colours, which the user has not turned off."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _open_streams() -> None:
-    """Open the streams that are closed (`>&-`, a daemon), and escape what they cannot encode."""
+    """Open closed standard streams (`>&-`, a daemon), and make the others escape characters that they cannot encode."""
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            os.open(os.devnull, os.O_RDWR)  # uses the lowest free number, which is `fd`
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - lives as long as we do
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until exit
         elif mode == "w" and isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _main(argv: Sequence[str]) -> int:
     if list(argv) in (["--version"], ["-V"]):
-        from importlib.metadata import version  # noqa: PLC0415 - 12 ms, and only this needs it
+        from importlib.metadata import version  # noqa: PLC0415 - 12 ms, and only --version needs it
 
         print(f"uv-argo {version('uv-argo-magic')}")
         return 0
@@ -123,14 +123,14 @@ def _main(argv: Sequence[str]) -> int:
     )
     status = 0
     with _stop_on_signal():
-        for answer in registry.dispatch(request, HANDLERS):
-            match answer:
+        for result in registry.dispatch(request, HANDLERS):
+            match result:
                 case registry.Failure():
                     status = 1
                 case registry.Value():
-                    pass  # a terminal binds nothing
+                    pass  # for notebooks
                 case _:
-                    text = _text(answer.new if isinstance(answer, registry.Growing) else answer)
+                    text = _text(result.new if isinstance(result, registry.TableUpdate) else result)
                     print(text, end="" if text.endswith("\n") or not text else "\n", flush=True)
     return status
 
@@ -139,16 +139,16 @@ def _history() -> History:
     return History(paths.data_dir() / "runs", keep=0)
 
 
-def _text(answer: str | Table) -> str:
-    if isinstance(answer, str):
-        return answer
-    from uv_argo_magic.core.view import tables  # noqa: PLC0415 - 3 ms, and a run shows none
+def _text(result: str | Table) -> str:
+    if isinstance(result, str):
+        return result
+    from uv_argo_magic.core.view import tables  # noqa: PLC0415 - 3 ms, and `run` prints no tables
 
-    return tables.text(answer, shutil.get_terminal_size().columns, bold=_has_colour(sys.stdout))
+    return tables.text(result, shutil.get_terminal_size().columns, bold=_has_colour(sys.stdout))
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: stops the run as an interrupt does, so that it is not lost."""
+    """SIGTERM or SIGHUP, which stop the run like an interrupt."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -160,16 +160,16 @@ def _stop_on_signal() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         raise _Terminated(number)
 
-    # A signal that is ignored (nohup) stays ignored; only the main thread may set handlers.
-    main = threading.current_thread() is threading.main_thread()
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if main and hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
+    # Ignored signals (nohup) stay ignored. Only the main thread can set handlers.
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if is_main and hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in previous.items():
         if handler is signal.SIG_DFL:
             signal.signal(number, end)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             if handler is signal.SIG_DFL:
                 signal.signal(number, handler)

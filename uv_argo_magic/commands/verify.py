@@ -1,12 +1,12 @@
-"""The `verify` command: runs the cells of a saved notebook again with the same packages, and compares.
+"""The `verify` command: run the cells of a saved notebook again with the same packages, and compare the results.
 
 Rules:
-- A cell is compared only where its text is still the one that ran; each runs by itself, with nothing of the notebook's.
-  Cells of a session run in their order in a new one, which ends with the command.
-- Packages: the recorded lock is installed with its hashes, and what is installed then must be what it names.
-- Output: standard output, the plain text of displays and result, and how it ended. What a process writes on standard
-  error (progress, warnings) and pictures differ from run to run and are not compared, nor are addresses in memory.
-- Nothing is written: neither the notebook nor the history.
+- A cell is compared only if its text has not changed since it ran. Each cell runs alone, without variables of the
+  notebook. The cells of a session run in order in a new session, which ends with the command.
+- Packages: the recorded lock is installed with its hashes, and the installed packages must be those of the lock.
+- Output: stdout, the plain text of displays and of the result, and the exception are compared. stderr (progress,
+  warnings), images and memory addresses are not, because they differ between runs.
+- Neither the notebook nor the history is changed.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ Verdict: TypeAlias = Literal["same", "differs", "not run"]
 
 
 @frozen
-class Checked:
-    """The result of one cell: the verdict, and the remarks on its packages and its output."""
+class CellResult:
+    """The result of one cell: a verdict, and remarks on its packages and output."""
 
     cell: Cell
     verdict: Verdict
@@ -60,8 +60,8 @@ class Checked:
 
 
 @frozen
-class Shown:
-    """What a cell shows: standard output, the plain text of displays and result, and the exception ("": none)."""
+class VisibleOutput:
+    """The compared output of a cell: stdout, the plain text of displays and result, and the exception or ""."""
 
     stdout: str
     texts: tuple[str, ...]
@@ -70,33 +70,33 @@ class Shown:
 
 def handle(request: Request) -> Iterator[Table | Failure]:
     """The `verify` command."""
-    table, same = answer(request.line, request.context)
+    table, is_same = verify(request.line, request.context)
     yield table
-    if not same:
+    if not is_same:
         yield Failure(error=VerifyFailed("some cells differ from the saved notebook", hint="See the table above."))
 
 
-def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
-    """The table of results, and whether cells were compared and none differs.
+def verify(line: Line, context: CellContext) -> tuple[Table, bool]:
+    """(the table of results, whether at least one cell was compared and none differs).
 
     Raises:
         SpecError: there is no notebook, or it cannot be read.
     """
     name = line.argument or context.notebook
     if not name:
-        raise SpecError("cannot determine the notebook's path", hint="Name its file: verify study.ipynb")
+        raise SpecError("cannot determine the notebook's path", hint="Name the notebook: verify study.ipynb")
     path = context.folder / name
     recorded_cells = tuple(cells(path))
     if not recorded_cells:
         raise SpecError(f"{path.name} has no %%argo cell with output", hint="Run its cells, and save the notebook.")
-    beside = replace(context, folder=path.parent, notebook=str(path), line_offset=1)
+    context = replace(context, folder=path.parent, notebook=str(path), line_offset=1)
     temporary = TemporarySessions()
     try:
-        checked = [check(cell, line, beside, temporary) for cell in recorded_cells]
+        results = [check(cell, line, context, temporary) for cell in recorded_cells]
     finally:
         temporary.close()
     counts = {
-        verdict: sum(result.verdict == verdict for result in checked) for verdict in ("same", "differs", "not run")
+        verdict: sum(result.verdict == verdict for result in results) for verdict in ("same", "differs", "not run")
     }
     table = Table(
         title=path.name,
@@ -110,7 +110,7 @@ def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
                 result.output or "-",
                 _first(result.cell.text),
             )
-            for result in checked
+            for result in results
         ),
         notes=(", ".join(f"{count} {verdict}" for verdict, count in counts.items()),),
         right=frozenset({0}),
@@ -119,7 +119,7 @@ def answer(line: Line, context: CellContext) -> tuple[Table, bool]:
 
 
 def cells(path: Path) -> Iterator[Cell]:
-    """The cells of a notebook file that hold a run and have outputs.
+    """The `%%argo` cells of a notebook file that have outputs.
 
     Raises:
         SpecError: the file cannot be read, or is not a notebook.
@@ -127,78 +127,80 @@ def cells(path: Path) -> Iterator[Cell]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name a notebook's file.") from error
+        raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name a notebook file.") from error
     except UnicodeDecodeError as error:
         raise SpecError(f"{path.name} is not a notebook in format 4", hint="Save it with Jupyter.") from error
     return (cell for cell in cell_text.notebook_cells(text, path.name) if cell.outputs)
 
 
-def check(cell: Cell, request: Line, context: CellContext, temporary: TemporarySessions) -> Checked:
-    """Run one cell again, and compare."""
+def check(cell: Cell, request: Line, context: CellContext, temporary: TemporarySessions) -> CellResult:
+    """Run one cell again, and compare it with the saved one."""
     try:
         entries = [entry for output in cell.outputs if (entry := output_metadata.extract(output.get("metadata")))]
         recorded = next((record for entry in reversed(entries) if (record := output_metadata.read(entry))), None)
         if recorded is None or recorded.lock is None:
             reason = "its packages were resolved in the pod" if recorded else "no run is recorded in its output"
-            return Checked(cell=cell, verdict="not run", packages=reason)
+            return CellResult(cell=cell, verdict="not run", packages=reason)
         line = read_cell(cell.line, cell_text.UnknownVariables())
         options = replace(run_options(line), deps="", requirements=(), python="", upgrade=False, detach=False, out="")
         if options.push:
-            return Checked(cell=cell, verdict="not run", output=f"takes {', '.join(options.push)} from the notebook")
+            return CellResult(cell=cell, verdict="not run", output=f"needs {', '.join(options.push)} from the notebook")
         overrides = run_options(request)
         options = replace(
             options, backend=overrides.backend or options.backend, sets=(*options.sets, *overrides.sets), dry_run=False
         )
         spec, _ = specify(cell.text, options, context)
         if spec.cell_digest != recorded.cell:
-            return Checked(cell=cell, verdict="differs", output="the cell was changed after it ran")
+            return CellResult(cell=cell, verdict="differs", output="the cell was changed after it ran")
         session = temporary.open(spec.session, context) if spec.session else None
         return _run_again(cell, spec, recorded.lock, session)
     except ArgoMagicError as error:
-        return Checked(cell=cell, verdict="differs", output=f"{type(error).__name__}: {error}")
+        return CellResult(cell=cell, verdict="differs", output=f"{type(error).__name__}: {error}")
 
 
-def _run_again(cell: Cell, spec: RunSpec, lock: Lock, session: Session | None) -> Checked:
+def _run_again(cell: Cell, spec: RunSpec, lock: Lock, session: Session | None) -> CellResult:
     spec = replace(spec, python=lock.target.python)
     try:
         target = find_target(spec)
     except SpecError:
-        # Another patch of the same minor takes the same files.
+        # Another patch version of the same minor version uses the same files.
         spec = replace(spec, python=lock.target.minor)
         target = find_target(spec)
     base = target.interpreter.base
     if lock.base_digest != (base.digest if base else ""):
-        return Checked(cell=cell, verdict="differs", packages="the packages preinstalled with this Python have changed")
+        return CellResult(
+            cell=cell, verdict="differs", packages="the preinstalled packages of this Python have changed"
+        )
     front_end = _RecordingFrontEnd()
     error = ""
     try:
         stages.carry_out(spec, front_end, resolution=lock, session=session)
     except Exception as problem:
-        if front_end.state is None:  # before the run; afterwards it is the user's own exception, made again
+        if front_end.state is None:  # before the run; later exceptions are those of the cell
             raise
         error = f"{type(problem).__name__}: {problem}"
     state = front_end.state
     assert state is not None  # noqa: S101 - carry_out followed the run
     packages = compare_packages(state, lock)
-    output = compare_output(stored(cell.outputs), front_end.recorder.shown(error))
+    output = compare_output(stored(cell.outputs), front_end.recorder.output(error))
     verdict: Verdict = "same" if not packages and not output else "differs"
-    return Checked(
+    return CellResult(
         cell=cell,
         verdict=verdict,
-        packages=packages or f"{len(lock.packages)}, hash for hash",
-        output=output or "the same",
+        packages=packages or f"{len(lock.packages)}, same hashes",
+        output=output or "same",
     )
 
 
 class _RecordingFrontEnd(QuietFrontEnd):
-    """Waits for the run, and records what a notebook would show; `state` is the last one, None before the run."""
+    """Waits for the run, and records the output that a notebook would show; `state` is None before the run."""
 
     def __init__(self) -> None:
         self.recorder = _Recorder()
         self.state: RunState | None = None
 
     def follow(self, run: Run, prepared: Prepared) -> bool:
-        """Record the output of the run, to its end."""
+        """Record the output of the run until its end."""
         lines = prepared.spec.settings.output_lines
         truncator = OutputTruncator(head=lines, tail=lines, full_log=f"%argo logs {run.id}")
         self.state = run.follow(CellOutput(truncator=truncator, sink=self.recorder))
@@ -206,11 +208,11 @@ class _RecordingFrontEnd(QuietFrontEnd):
 
 
 def compare_packages(state: RunState, lock: Lock) -> str:
-    """What differs between what is installed and what is locked; "" if nothing does."""
+    """The differences between the installed and the locked packages; "" if there are none."""
     installed = dict(state.installed.packages) if state.installed else {}
     if lock.packages and not state.installed:
         return "not installed"
-    # A package by its URL may have had no version in the lock; its hash was compared by uv.
+    # A package from a URL can have no version in the lock; uv has compared its hash.
     expected = {package.name: package.version or installed.get(package.name, "") for package in lock.packages}
     differences = [
         f"{name} {expected.get(name, 'none')} became {installed.get(name, 'none')}"
@@ -220,8 +222,8 @@ def compare_packages(state: RunState, lock: Lock) -> str:
     return "; ".join(differences)
 
 
-def compare_output(before: Shown, after: Shown) -> str:
-    """What differs first between two outputs, in words; "" if nothing does."""
+def compare_output(before: VisibleOutput, after: VisibleOutput) -> str:
+    """The first difference between two outputs, as text; "" if there is none."""
     if before.error != after.error:
         return f"ended with {before.error or 'no exception'}, now with {after.error or 'no exception'}"
     for label, old, new in (("standard output", before.stdout, after.stdout), *_pairs(before.texts, after.texts)):
@@ -238,12 +240,12 @@ def _pairs(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[tuple[st
 
 
 def _plain(text: str) -> str:
-    """The text without addresses and run ids, which differ in each run."""
+    """The text without memory addresses and run ids, which differ between runs."""
     return re.sub(r"0x[0-9a-f]{6,}|(?<=%argo logs )\S+", "", ansi.strip(text))
 
 
 def _difference(old: str, new: str) -> str:
-    """The first line that is not the same, in both."""
+    """The first line that differs, in both texts."""
     for old_line, new_line in zip(old.splitlines(), new.splitlines(), strict=False):
         if old_line != new_line:
             return f"{_first(old_line)!r} became {_first(new_line)!r}"
@@ -255,8 +257,8 @@ def _first(text: str, width: int = 40) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def stored(outputs: tuple[Mapping[str, Any], ...]) -> Shown:
-    """What the outputs in a notebook's file show, without what is ours."""
+def stored(outputs: tuple[Mapping[str, Any], ...]) -> VisibleOutput:
+    """The outputs stored in a notebook file, without our panel."""
     stdout, texts, error = "", [], ""
     for output in outputs:
         if output_metadata.extract(output.get("metadata")):
@@ -269,56 +271,56 @@ def stored(outputs: tuple[Mapping[str, Any], ...]) -> Shown:
             case "error":
                 error = f"{output.get('ename')}: {output.get('evalue')}"
             case _:
-                pass  # standard error
-    return Shown(stdout=stdout, texts=tuple(texts), error=error)
+                pass  # stderr
+    return VisibleOutput(stdout=stdout, texts=tuple(texts), error=error)
 
 
 def _joined(text: object) -> str:
-    """A text as it is, or the list of lines that notebook files have for one."""
+    """A text of a notebook file, which can be a string or a list of lines."""
     return "".join(map(str, text)) if isinstance(text, list) else str(text)
 
 
 class _Recorder(OutputSink):
-    """Takes a cell's output as a front end would, instead of showing it."""
+    """Records a cell's output as a front end would show it."""
 
     def __init__(self) -> None:
         self._stdout: list[str] = []
         self._texts: list[tuple[str, str]] = []
-        self._wait = False
+        self._is_clear_pending = False
 
     def publish(
         self, data: dict[str, Any], metadata: dict[str, Any], *, transient: dict[str, str], update: bool
     ) -> None:
-        """Keep a display, or change those of the same id."""
+        """Record a display, or update the displays with the same id."""
         del metadata
         name, text = transient.get("display_id", ""), str(data.get("text/plain", ""))
         if update:
             self._texts = [(display_id, text if display_id == name else old) for display_id, old in self._texts]
         else:
-            self._clear_if_asked()
+            self._clear_if_pending()
             self._texts.append((name, text))
 
     def result(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        """Keep the value of the last expression as a display."""
+        """Record the value of the last expression as a display."""
         self.publish(data, metadata, transient={}, update=False)
 
     def clear(self, *, wait: bool) -> None:
-        """Forget what was shown, now or with the next output."""
-        self._wait = True
+        """Clear the output, at once or before the next output."""
+        self._is_clear_pending = True
         if not wait:
-            self._clear_if_asked()
+            self._clear_if_pending()
 
     def write(self, stream: str, text: str) -> None:
-        """Keep standard output."""
-        self._clear_if_asked()
+        """Record text on stdout; text on stderr is ignored."""
+        self._clear_if_pending()
         if stream == "stdout":
             self._stdout.append(text)
 
-    def _clear_if_asked(self) -> None:
-        if self._wait:
-            self._stdout, self._texts, self._wait = [], [], False
+    def _clear_if_pending(self) -> None:
+        if self._is_clear_pending:
+            self._stdout, self._texts, self._is_clear_pending = [], [], False
 
-    def shown(self, error: str) -> Shown:
-        """All of it, and how it ended."""
+    def output(self, error: str) -> VisibleOutput:
+        """The recorded output, with the exception that ended the cell."""
         texts = [text for _, text in self._texts]
-        return Shown(stdout="".join(self._stdout), texts=tuple(texts), error=error)
+        return VisibleOutput(stdout="".join(self._stdout), texts=tuple(texts), error=error)

@@ -53,7 +53,7 @@ def add(
     # The line and the script block take precedence, because they belong to this cell; a file can belong to many.
     values = {key: value for key, value in source.settings if configuration.origin(key) not in (config.LINE, BLOCK)}
     settings = settings_parser.updated(
-        spec.settings, {key: config.checked(key, value) for key, value in values.items()}
+        spec.settings, {key: config.parse_value(key, value) for key, value in values.items()}
     )
     settings = replace(
         settings,

@@ -95,7 +95,7 @@ def _configure(
     configuration = config.configure(layers, context.environ)
     if session is not None:
         configuration = session.adopt(configuration)
-    config.refuse(options, configuration.backend)
+    config.refuse_unsupported(options, configuration.backend)
     result = configuration, (*configuration.notes, *config.ignored_settings(options, configuration))
     if entry is not None:
         _before[:] = [_Configured(made_of=made_of, entry=entry, result=result)]

@@ -61,7 +61,7 @@ class Setting(TraitType):  # type: ignore[misc]
         if not isinstance(self.name, str):
             return value
         try:
-            return config.checked(self.name, value)
+            return config.parse_value(self.name, value)
         except SpecError as error:
             raise TraitError(f"{error.message}. {error.hint}") from None
 
@@ -98,7 +98,7 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
     @output_can_be_silenced
     @cell_magic("argo")
     def run_cell(self, line: str, cell: str) -> object:
-        """Run this cell with its own dependencies, elsewhere: %%argo --deps "numpy pandas"."""
+        """Run this cell with its own dependencies, in an isolated process or a pod: %%argo --deps "numpy pandas"."""
         parsed, options = _read(line) if not _EXPANDS.search(line) else _read_now(line, self.shell.user_ns)
         if options.help or not (line or cell.strip()):
             print(command_help.explain("run", "notebook"))
@@ -113,21 +113,21 @@ class ArgoMagics(_with_settings()):  # type: ignore[misc]
     @no_var_expand
     @line_magic("argo")
     def run_line(self, line: str) -> object:
-        """Ask about runs: %argo runs, last, logs, packages, lock, edit, stop, attach; alone it prints all of them."""
+        """Show and manage runs, packages and sessions: %argo COMMAND; without a command, list all commands."""
         request = self._request(read_line(line, self.shell.user_ns))
         value: object = None
-        shown: DisplayHandle | None = None
-        for answer in registry.dispatch(request, HANDLERS):
-            match answer:
+        handle: DisplayHandle | None = None
+        for result in registry.dispatch(request, HANDLERS):
+            match result:
                 case registry.Value():
-                    value = answer.value
+                    value = result.value
                 case registry.Failure():
-                    if answer.error:
-                        raise answer.error
-                case registry.Growing():
-                    shown = show_growing(answer, shown, self.shell)
+                    if result.error:
+                        raise result.error
+                case registry.TableUpdate():
+                    handle = show_update(result, handle, self.shell)
                 case _:
-                    show(answer)
+                    show(result)
         return value
 
     def _request(self, line: Line) -> registry.Request:
@@ -188,23 +188,23 @@ ArgoMagics.run_cell.getdoc = lambda: command_help.explain("run", "notebook")
 ArgoMagics.run_line.getdoc = lambda: command_help.overview("notebook")
 
 
-def show(answer: str | Table) -> None:
-    """Print text, or show a table, as text if the front end supports nothing else."""
-    if isinstance(answer, str):
-        print(answer, flush=True)
+def show(result: str | Table) -> None:
+    """Print a text or display a table, which is text if the front end does not support HTML."""
+    if isinstance(result, str):
+        print(result, flush=True)
         return
-    display(_bundle(answer), raw=True)
+    display(_bundle(result), raw=True)
 
 
-def show_growing(answer: registry.Growing, shown: DisplayHandle | None, shell: object) -> DisplayHandle | None:
-    """Replace the previous table by a new one; if the front end cannot replace it, print only the new lines."""
+def show_update(update: registry.TableUpdate, handle: DisplayHandle | None, shell: object) -> DisplayHandle | None:
+    """Replace the previous table with the new one; if the front end cannot replace it, print only the new lines."""
     if getattr(shell, "kernel", None) is None:
-        print(answer.new, flush=True)
-    elif shown is None:
-        return display(_bundle(answer.table), raw=True, display_id=True)
+        print(update.new, flush=True)
+    elif handle is None:
+        return display(_bundle(update.table), raw=True, display_id=True)
     else:
-        shown.update(_bundle(answer.table), raw=True)
-    return shown
+        handle.update(_bundle(update.table), raw=True)
+    return handle
 
 
 def _bundle(table: Table) -> dict[str, str]:

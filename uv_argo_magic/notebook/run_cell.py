@@ -68,7 +68,7 @@ def write_deps(text: str, cell: str, request: Request) -> None:
     """
     shell: Shell = request.shell
     # While a cell runs, the front end replaces that cell.
-    shell.set_next_input(f"{edit.written_into(text, request.context)}\n{cell}", replace=True)
+    shell.set_next_input(f"{edit.line_with_requirements(text, request.context)}\n{cell}", replace=True)
 
 
 class CellFrontEnd:

@@ -75,7 +75,7 @@ def environments(root: str) -> list[Environment]:
     for home in _folders(Path(root) / "trees"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found.append(_read(home))
-    return sorted(found, key=lambda one: -one.used)
+    return sorted(found, key=lambda env: -env.used)
 
 
 def persistent(folder: str) -> list[Environment]:
@@ -84,26 +84,26 @@ def persistent(folder: str) -> list[Environment]:
     for mark in Path(folder).glob("*/uv-argo.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found.append(_read_persistent(mark))
-    return sorted(found, key=lambda one: -one.used)
+    return sorted(found, key=lambda env: -env.used)
 
 
 def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environment]:
     """Remove environments that are not in use; return the removed ones."""
     removed = []
     count = total = 0
-    for one in environments(root):
+    for env in environments(root):
         if limits.keys:
-            is_due = one.key in limits.keys
+            is_due = env.key in limits.keys
         else:
-            is_due = one.is_changed or (
-                (limits.before is not None and one.used < limits.before)
+            is_due = env.is_changed or (
+                (limits.before is not None and env.used < limits.before)
                 or (limits.keep is not None and count >= limits.keep)
-                or (limits.max_bytes is not None and total + one.bytes > limits.max_bytes)
+                or (limits.max_bytes is not None and total + env.bytes > limits.max_bytes)
             )
-        if is_due and not one.in_use and (dry_run or _remove(Path(root), one.key)):
-            removed.append(one)
+        if is_due and not env.in_use and (dry_run or _remove(Path(root), env.key)):
+            removed.append(env)
         else:
-            count, total = count + 1, total + one.bytes
+            count, total = count + 1, total + env.bytes
     if not dry_run:
         _remove_leftovers(Path(root))
     return removed
@@ -116,15 +116,15 @@ Check = Callable[[str], Iterable[Iterable[str]]]
 def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:
     """The environments with these keys, by default all, with their problems; those with problems are not used again."""
     found = []
-    for one in environments(root):
-        if not one.is_changed and (not keys or one.key in keys):
+    for env in environments(root):
+        if not env.is_changed and (not keys or env.key in keys):
             with contextlib.suppress(OSError):  # it was removed in the meantime
-                problems = check(str(Path(one.path).parent))
-                found.append(replace(one, problems=tuple((path, what) for path, what in problems)))
+                problems = check(str(Path(env.path).parent))
+                found.append(replace(env, problems=tuple((path, problem) for path, problem in problems)))
     return found
 
 
-def answer(request: str, root: str, check: Check) -> str:
+def respond(request: str, root: str, check: Check) -> str:
     """The text that a cell prints: a JSON list of environments. `request` is JSON: an `action` and its arguments."""
     options = json.loads(request)
     action, dry_run = options.pop("action"), options.pop("dry_run", False)
@@ -132,11 +132,11 @@ def answer(request: str, root: str, check: Check) -> str:
         found = prune(root, Limits(**options), dry_run=dry_run)
     else:
         found = verify(root, tuple(options["keys"]), check) if action == "verify" else environments(root)
-    return json.dumps([asdict(one) for one in found])
+    return json.dumps([asdict(env) for env in found])
 
 
-def read_answer(text: str) -> list[Environment]:
-    """Read the text that such a cell printed.
+def parse_response(text: str) -> list[Environment]:
+    """Parse the text that such a cell printed.
 
     Raises:
         ValueError: the text is not a list of environments.
@@ -144,9 +144,9 @@ def read_answer(text: str) -> list[Environment]:
     try:
         return [
             Environment(
-                **{**one, **{key: tuple((name, text) for name, text in one[key]) for key in ("packages", "problems")}}
+                **{**item, **{key: tuple((name, text) for name, text in item[key]) for key in ("packages", "problems")}}
             )
-            for one in json.loads(text)
+            for item in json.loads(text)
         ]
     except (KeyError, TypeError) as error:
         raise ValueError(str(error)) from error

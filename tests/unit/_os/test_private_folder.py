@@ -6,13 +6,13 @@ import os
 
 import pytest
 
-from uv_argo_magic._os.private_folder import LONGEST, socket_folder
+from uv_argo_magic._os.private_folder import MAX_PATH, socket_folder
 
 
 def test_runtime_folder_is_preferred(tmp_path):
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
-    if len(str(runtime)) < LONGEST - 24:
+    if len(str(runtime)) < MAX_PATH - 24:
         assert socket_folder({"XDG_RUNTIME_DIR": str(runtime)}, str(tmp_path)) == runtime
 
 

@@ -66,7 +66,7 @@ def test_script_is_printed_or_written(history, store_run, tmp_path):
     text = export_run(history)
     assert '"numpy==2.0"' in text
     assert text.endswith("# Exported by uv-argo-magic: the run r1.\n\nprint('{{x}}')\n")
-    assert export_run(history, "r1", "--to", "x.py") == "x.py: uv run x.py"
+    assert export_run(history, "r1", "--to", "x.py") == "Wrote x.py. Run it with:   uv run x.py"
     assert (tmp_path / "x.py").read_text() == text
     export_run(history, "--to", "x.py")
 
@@ -94,18 +94,22 @@ def test_packages_resolved_in_the_pod_are_pinned_after_the_run(history, store_ru
         ({}, ["--to", "folder.py"], "cannot write folder.py: Is a directory"),
         ({}, ["--to", "mine.py"], "mine.py exists and was not exported by uv-argo-magic"),
         ({}, ["--to", "nowhere/x.py"], "cannot write nowhere/x.py: No such file or directory"),
-        ({}, ["--to", "x.yaml"], "the local backend has no manifests"),
+        ({}, ["--to", "x.yaml"], "the local backend does not write manifests"),
         (
             {"push": (Pushed(name="x", text="1"),)},
             ["-b", "argo", "--to", "x.yaml"],
-            "pushed values are not in the history: x",
+            "the history does not contain pushed values: x",
         ),
-        ({"push": (Pushed(name="x", text="1"),)}, [], "pushed values cannot be exported to a script: x"),
-        ({"settings": {"variables": (("A", "secret"),)}}, ["-b", "argo", "--to", "x.yaml"], "and r1 had A"),
+        ({"push": (Pushed(name="x", text="1"),)}, [], "a script cannot contain pushed values: x"),
+        (
+            {"settings": {"variables": (("A", "secret"),)}},
+            ["-b", "argo", "--to", "x.yaml"],
+            "does not contain the values of variables: A",
+        ),
         (
             {"settings": {"index_url": "https://u:p@index.example.com/"}},
             ["-b", "argo", "--to", "x.yaml"],
-            "does not keep passwords",
+            "does not contain the password for the index of r1",
         ),
         ({"resolution": Unresolved(lines=("numpy",), reason="no index")}, [], "the Python version of r1 is not known"),
     ],

@@ -62,4 +62,4 @@ def test_pending_session_is_not_idle(monkeypatch):
 def test_error_names_backends_that_list_sessions():
     with pytest.raises(SpecError, match="the local backend does not list the sessions of all users") as exc_info:
         sessions_of_all_users("local", Settings(), all_namespaces=False)
-    assert exc_info.value.hint == "Choose one that does: -b argo."
+    assert exc_info.value.hint == "Choose a backend that does: -b argo."

@@ -114,20 +114,20 @@ def test_prune_removes_changed_environments_first(root):
 
 def test_response_of_a_cell_is_read(root):
     def run_request(**request):
-        return store.answer(
+        return store.respond(
             json.dumps(request), str(root), lambda home: [["a.py", "changed"]] if KEYS[1] in home else []
         )
 
     listed = run_request(action="list")
-    assert store.read_answer(listed) == store.environments(str(root))
-    verified = store.read_answer(run_request(action="verify", keys=[KEYS[1], KEYS[2]]))
+    assert store.parse_response(listed) == store.environments(str(root))
+    verified = store.parse_response(run_request(action="verify", keys=[KEYS[1], KEYS[2]]))
     assert [environment.problems for environment in verified] == [(("a.py", "changed"),), ()]
     removed = run_request(action="prune", keys=[KEYS[0]], dry_run=False)
-    assert keys(store.read_answer(removed)) == ["a"]
+    assert keys(store.parse_response(removed)) == ["a"]
     assert keys(store.environments(str(root))) == list("bcd")
     for invalid in ("", "[1]", '[{"key": 1}]'):
         with pytest.raises(ValueError, match=r"."):
-            store.read_answer(invalid)
+            store.parse_response(invalid)
 
 
 def test_module_supports_python_3_8_without_our_packages():

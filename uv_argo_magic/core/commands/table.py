@@ -2,7 +2,7 @@
 
 Rules:
 - `%%argo`, `%argo COMMAND`, `uv-argo COMMAND`, their help and their completion come from COMMANDS alone.
-- The table does not know what a backend supports: see config.refuse.
+- The table does not know what a backend supports: see config.refuse_unsupported.
 - Nothing here prints or exits; an invalid line raises a SpecError that suggests the nearest valid word.
 """
 

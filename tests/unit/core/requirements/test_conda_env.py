@@ -104,7 +104,7 @@ def test_exported_libraries_of_wheels_are_omitted():
     parsed = read("_libgcc_mutex=0.1=main", "openssl=3.0.13=h7f8727e_0", "libblas=3.9.0=23_linux64", "six=1.16.0=pyh_0")
     assert parsed.requirements.lines == ("six==1.16.0",)
     assert parsed.notes == (
-        "environment.yml: left out what wheels or Python contain already: _libgcc_mutex, openssl, libblas.",
+        "environment.yml: left out packages that wheels or Python include: _libgcc_mutex, openssl, libblas.",
     )
     assert read("six").notes == ()
 

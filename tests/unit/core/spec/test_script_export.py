@@ -104,5 +104,5 @@ def test_differences_to_a_cell_are_noted(cell, message):
 
 def test_variables_are_noted_without_values():
     script = export("x = 1", variables=(("TOKEN", "secret"), ("B", "2")))
-    assert script.notes == ("Set these environment variables of the cell: TOKEN, B.",)
+    assert script.notes == ("Set the environment variables of the cell: TOKEN, B.",)
     assert "secret" not in script.text
