@@ -144,7 +144,7 @@ def test_lock_keeps_versions_until_upgrade(open_editor, index):
     editor = open_editor("gamma\n")
     editor.wait_for_status("Resolved")
     editor.press("Lock")
-    editor.page.wait_for_selector("text=Locked: this notebook's cells get these versions")
+    editor.page.wait_for_selector("text=Locked: the cells of this notebook use these versions")
     index.add("gamma", "1.1")
     editor.notebook.run(2)
     editor.notebook.ended(2)

@@ -89,14 +89,14 @@ def test_session_cell_prints_no_workflow(server):
 def test_rejected_manifest_is_explained(server, describe, status, message, expected):
     server.fail("POST", status, message)
     last = describe().rsplit("\n", 1)[-1]
-    assert last.startswith("# The API rejects this Workflow: ")
+    assert last.startswith("# The API would reject this Workflow: ")
     assert expected in last
 
 
 def test_manifest_is_printed_without_a_cluster(describe, tmp_path):
     text = describe(kubeconfig=str(tmp_path / "nowhere"))
     assert "kind: Workflow" in text
-    assert text.rsplit("\n", 1)[-1].startswith("# The API was not checked: no cluster is configured")
+    assert text.rsplit("\n", 1)[-1].startswith("# Not validated by the API: no cluster is configured")
 
 
 def test_unsupported_field_is_not_sent(server, describe, capsys):

@@ -142,7 +142,7 @@ def test_unreadable_template_accepts_only_the_program(server, make_spec):
 
 
 def test_unsuitable_templates_are_refused(server, make_spec):
-    with pytest.raises(SpecError, match="there is no WorkflowTemplate nope at test, namespace nb"):
+    with pytest.raises(SpecError, match="WorkflowTemplate nope not found at test, namespace nb"):
         begin(make_spec(template="nope"))
     with pytest.raises(SpecError, match=f"has Python {HERE}, not 3.8"):
         begin(make_spec(python="3.8"))

@@ -146,7 +146,7 @@ def test_second_kernel_must_take_the_session(shared, monkeypatch):
     connections, workers._connections = workers._connections, {}
     with monkeypatch.context() as patch:
         patch.setattr(workers, "CLIENT", "another")
-        with pytest.raises(SessionBusy, match="another kernel has the session main"):
+        with pytest.raises(SessionBusy, match="another kernel uses the session main"):
             shared.run("kept")
         workers.hold(shared.entry(), take=True)
         assert shared.text("print(kept)") == "7\n"

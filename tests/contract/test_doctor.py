@@ -215,7 +215,7 @@ def test_resolution_and_template_errors_are_reported(server, arguments, run_chec
     assert outcomes(checks, "failed") == ["package index"]
     checks = run_checks("--set", "template=nope")
     assert outcomes(checks, "failed") == ["settings"]
-    assert checks["settings"].message == "there is no WorkflowTemplate nope at test, namespace nb"
+    assert checks["settings"].message == "WorkflowTemplate nope not found at test, namespace nb"
 
 
 def test_local_backend_is_checked(home, index, tmp_path, monkeypatch, capsys):

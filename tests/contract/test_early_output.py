@@ -169,4 +169,4 @@ def test_differing_log_is_an_error(server, begin, tmp_path):
     log.lines[position] = (log.lines[position][0], log.lines[position][1].replace(b'"hello"', b'"other"'))
     server.frozen = False
     assert run.wait(60).outcome == "Lost"
-    assert "the log of the pod differs from what the cell has sent" in run.state.node.message
+    assert "the log of the pod differs from the output that the cell sent" in run.state.node.message

@@ -58,7 +58,7 @@ def test_find_chooses_requirements_file(context, tmp_path, path):
     assert edit.find("", context) == path
     assert edit.find("other.ipynb", context) == tmp_path / "other.requirements.txt"
     assert edit.find("needs.txt", context) == tmp_path / "needs.txt"
-    with pytest.raises(SpecError, match="edit supports only those"):
+    with pytest.raises(SpecError, match="edit supports only requirements files"):
         edit.find("pyproject.toml", context)
     with pytest.raises(SpecError, match="cannot determine the notebook's path"):
         edit.find("", CellContext.current(names={}, traits={}, line_offset=1))

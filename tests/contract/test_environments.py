@@ -238,8 +238,8 @@ def test_env_commands_warm_list_show_and_prune(run_cell, capsys, index, monkeypa
     assert "alpha    1.0" in details
     assert str(site) in details
     assert "Nothing to remove" in run_env(capsys, "prune", "--older-than", "1d")
-    assert "Would remove 1 environment, " in run_env(capsys, "prune", "--keep", "0", "--dry-run")
-    assert "Removed 1 environment, " in run_env(capsys, "prune", key)
+    assert "Would remove 1 environment (" in run_env(capsys, "prune", "--keep", "0", "--dry-run")
+    assert "Removed 1 environment (" in run_env(capsys, "prune", key)
     assert not site.exists()
     # Only the persistent environment is left.
     assert "1 environment, " in run_env(capsys, "list")
@@ -289,9 +289,9 @@ def test_bake_writes_containerfile(run_cell, capsys, index, monkeypatch, tmp_pat
 
     line = ["-b", "argo", "--deps", "alpha", "--python", "3.12"]
     assert "alpha==1.0 --hash=sha256:" in bake(*line)
-    assert "Written: Containerfile" in bake(*line, "--to", "Containerfile")
+    assert "Wrote Containerfile." in bake(*line, "--to", "Containerfile")
     assert bake(*line) == (tmp_path / "Containerfile").read_text()
-    assert "Written: Containerfile" in bake(*line, "--to", "Containerfile")
+    assert "Wrote Containerfile." in bake(*line, "--to", "Containerfile")
     (tmp_path / "Containerfile").write_text("FROM scratch\n")
     assert "was not written by uv-argo-magic" in bake(*line, "--to", "Containerfile", status=2)
     (tmp_path / "file").touch()

@@ -243,7 +243,7 @@ def test_env_verify_reports_changed_and_added_files(run_cell, capsys):
     output = run_env(capsys, "verify", key, status=1)
     assert "beta/deep.py  changed" in output
     assert "new.py        added" in output
-    assert "1 of 1 environment in the store of this machine differs from what was installed." in output
+    assert "1 of 1 environment in the store of this machine has changed files." in output
     assert not run_cell(SHOW).state.installed.cached
     assert "1 environment verified" in run_env(capsys, "verify")
 

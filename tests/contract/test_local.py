@@ -102,7 +102,7 @@ def test_run_succeeds_if_history_disk_is_full(tmp_path, monkeypatch, capsys):
     run = start("print(1)", History(tmp_path / "runs"))
     assert run.wait(60).outcome == "Succeeded"
     assert run.logs() == "1\n"
-    assert "not kept in the history: [Errno 28]" in capsys.readouterr().err
+    assert "not stored in the history: [Errno 28]" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -156,7 +156,7 @@ def test_second_kernel_joins_after_first_disconnects(server, notebook, monkeypat
     notebook.run("z = 7")
     monkeypatch.setattr(workers, "CLIENT", "another")
     connections_of_first, workers._connections = workers._connections, {}
-    with pytest.raises(SessionBusy, match="another kernel has the session main"):
+    with pytest.raises(SessionBusy, match="another kernel uses the session main"):
         notebook.run("z")
     for connections in connections_of_first.values():
         connections.close()
@@ -390,7 +390,7 @@ def test_ended_kernel_does_not_block_the_next(server, notebook, monkeypatch):
     ended_process.wait()
     with monkeypatch.context() as patch:
         patch.setattr(workers.os, "getpid", lambda: ended_process.pid)
-        workers.hold(notebook.entry(), again=True)
+        workers.hold(notebook.entry(), refresh=True)
     connections_of_first, workers._connections = workers._connections, {}
     monkeypatch.setattr(workers, "CLIENT", "another")
     # The cluster reports the disconnection a second later.
@@ -635,7 +635,7 @@ DEATHS = {
     "lost node": (lambda workflow: workflow.delete("DeletionByTaintManager"), "its node was lost", ""),
     "autoscaler": (
         lambda workflow: workflow.delete("EvictionByEvictionAPI"),
-        "its pod was evicted, as by an auto",
+        "its pod was evicted, for example by an auto",
         "",
     ),
     "priority": (lambda workflow: workflow.delete("", "Preempted"), "a pod of higher priority needed its node", ""),
@@ -719,7 +719,7 @@ def test_watching_unknown_run_fails(server, shared):
         name="main", connections=workers.connect(entry), hold=lambda: None, interpreter=None,
         pod=PodSession(entry=entry, registry=Registry.of_this_user(), backend=base.load("argo")),
     )  # fmt: skip
-    with pytest.raises(BackendError, match="does not have the log of this cell any more"):
+    with pytest.raises(BackendError, match="no longer has the log of this cell"):
         list(runs.watch("session-unknown"))
 
 
@@ -796,7 +796,7 @@ def test_port_forward_to_missing_pod_or_closed_port(server, notebook):
 @pytest.mark.parametrize(
     ("status", "message", "problem"),
     [
-        (400, "Upgrade request required", "a proxy before .* does not pass websockets"),
+        (400, "Upgrade request required", "a proxy in front of .* blocks websockets"),
         (502, "Bad Gateway", "failed \\(502\\)"),
         (0, "", "cannot connect to the pod|ended the connection"),
     ],

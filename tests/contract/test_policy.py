@@ -296,7 +296,7 @@ def test_policy_explain_shows_rule_and_dependency_path(uv_argo, folder):
         "file": "beta", "cell": 0, "verdict": "not allowed", "problem": "", "violations": [], "version": "1.5",
         "path": ["beta"],
     }  # fmt: skip
-    assert "is not installed by these requirements" in uv_argo("policy", "explain", "beta", "--deps", "gamma")[1]
+    assert "these requirements do not install beta" in uv_argo("policy", "explain", "beta", "--deps", "gamma")[1]
 
 
 @pytest.mark.parametrize(
@@ -434,13 +434,13 @@ def test_exported_workflow_has_policy_annotation(uv_argo, folder):
 
 def test_look_alike_warns_once_or_is_refused_by_policy(uv_argo, folder, index):
     index.add("requets", "1.0")
-    warning = "requets is not requests: the names differ by one character. Check that you mean it."
+    warning = "requets differs from requests by one character. Check that this is not a typo."
     assert warning in uv_argo("run", "s.py", "--deps", "requets", "gamma")[1]
     assert warning not in uv_argo("run", "s.py", "--deps", "requets", "gamma")[1]
     assert warning not in uv_argo("run", "s.py", "--deps", "requets")[1]
     index.add("nunpy", "1.0", uploaded=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     for packages in (("nunpy", "gamma"), ("nunpy",)):
-        assert "nunpy is not numpy" in uv_argo("run", "s.py", "--deps", *packages)[1]
+        assert "nunpy differs from numpy" in uv_argo("run", "s.py", "--deps", *packages)[1]
     write(folder / "uv-argo-policy.toml", '[packages]\nlook_alikes = ["nunpy"]\n')
     status, text = uv_argo("run", "s.py", "--deps", "requets", "nunpy")
     assert status == 2

@@ -145,7 +145,7 @@ def test_local_packages_of_project_are_left_out_with_note(uv, tmp_path):
     uv("lock", "-q")
     requested = requirements_files.read("uv.lock", tmp_path)
     assert requested.requirements.lines == ("epsilon==1.0", "gamma==1.0")
-    assert requested.notes == ("uv.lock: own are local folders of the project, and are left out.",)
+    assert requested.notes == ("uv.lock: left out local folders of the project: own.",)
 
 
 URL = "alpha @ https://index.example.com/alpha-1.0-py3-none-any.whl"
@@ -185,7 +185,7 @@ def test_url_from_any_source_needs_allow_urls(tmp_path, line, cell, files):
 
 def test_unreadable_lock_is_reported(tmp_path):
     (tmp_path / "uv.lock").write_text("version = 99\n", encoding="utf-8")
-    with pytest.raises(SpecError, match=r"^uv cannot read uv\.lock: error: .*99"):
+    with pytest.raises(SpecError, match=r"^uv could not read uv\.lock: error: .*99"):
         requirements_files.read("uv.lock", tmp_path)
 
 

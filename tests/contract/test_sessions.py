@@ -709,7 +709,7 @@ def test_packages_are_added_but_not_changed(notebook, index, monkeypatch):
     first = notebook.run("import gamma, subprocess, sys", "-s --deps gamma")
     assert dict(first.packages) == {"alpha": "1.0", "beta": "2.0", "gamma": "1.0"}
     assert notebook.text("subprocess.run([sys.executable, '-c', 'import gamma, alpha; print(1)'])") == "1\n"
-    with pytest.raises(ResolutionError, match=r"beta 2.0 is installed and 1.0 is needed") as error:
+    with pytest.raises(ResolutionError, match=r"beta 2.0 is installed and 1.0 is required") as error:
         notebook.run("1", "-s --deps delta")
     assert "%argo restart main --clean" in error.value.hint
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:1")
@@ -719,7 +719,7 @@ def test_packages_are_added_but_not_changed(notebook, index, monkeypatch):
 def test_pip_adds_packages_to_the_session(notebook, index):
     notebook.run("x = 1", "-s --deps alpha")
     assert notebook.text("%pip install -q gamma\nimport gamma; print(x)") == "1\n"
-    with pytest.raises(ResolutionError, match=r"beta 2.0 is installed and 1.0 is needed") as error:
+    with pytest.raises(ResolutionError, match=r"beta 2.0 is installed and 1.0 is required") as error:
         notebook.run("x = 2\n%pip install -q delta")
     assert "%argo restart main --clean" in error.value.hint
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import gamma; print(1)'])"

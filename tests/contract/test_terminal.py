@@ -187,7 +187,7 @@ def test_unwritable_home_is_reported_with_hint(tmp_path, monkeypatch, capsys):
     assert main(["run", "script.py"]) != 0
     stderr = capsys.readouterr().err
     assert f"cannot write the history: [Errno 20] Not a directory: '{tmp_path / 'file'}" in stderr
-    assert "set UV_ARGO_HOME to a folder that can be written" in stderr
+    assert "set UV_ARGO_HOME to a writable folder" in stderr
 
 
 def run_in_terminal(command, **variables):

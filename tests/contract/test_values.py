@@ -84,7 +84,7 @@ def test_a_failed_pull_brings_the_others_and_is_a_pull_error():
         run.result()
     assert "lock is a thread lock and cannot be pickled" in failed.value.message
     assert "the cell does not define nothing" in failed.value.message
-    assert failed.value.hint == "The cell itself succeeded, and x arrived."
+    assert failed.value.hint == "The cell itself succeeded, and x came back."
     assert run.values == {"x": 5}
 
 

@@ -144,7 +144,7 @@ def test_request_during_resolution_takes_over_the_run(notebook, displays):
         id="m2", session="other", metadata={"cellId": "c"}, content={"code": request["content"]["code"]}
     )
     view._take_note(repeated, 0)
-    assert not view._left.is_set()
+    assert not view._is_moved.is_set()
     run = Run(id="r1", name="n", state=RunState(run="r1"), lock=lambda: None, follow=lambda *_, **__: None)
     assert not view.follow(run, PREPARED)
     assert view.is_left

@@ -44,10 +44,10 @@ def test_lock_lists_packages_and_writes_the_lock(argo, tmp_path):
     assert lines[2].startswith("  beta")
     assert lines[3].startswith("2 packages for Python 3.")
     assert lines[5].startswith("resolved just now by uv ")
-    assert lines[6] == "Written: pylock.toml"
+    assert lines[6] == "Wrote pylock.toml."
     packages = tomllib.loads((tmp_path / "pylock.toml").read_text())["packages"]
     assert [package["name"] for package in packages] == ["alpha", "beta"]
-    assert "Written: needs.txt" in argo("lock --deps alpha --to needs.txt")
+    assert "Wrote needs.txt." in argo("lock --deps alpha --to needs.txt")
     assert "--hash=sha256:" in (tmp_path / "needs.txt").read_text()
 
 
@@ -60,7 +60,7 @@ def test_versions_change_only_with_an_upgrade(shell, index, argo):
     changes = ["CHANGE   PACKAGE  BEFORE  AFTER", "newer    alpha    1.0     2.0", "removed  beta     1.0     -",
                "added    gamma    -       1.0"]  # fmt: skip
     *lines, locks, note = argo("lock --upgrade --dry-run")
-    assert (lines, note) == (["An upgrade", *changes], "Nothing was saved (--dry-run).")
+    assert (lines, note) == (["An upgrade", *changes], "Nothing was stored (--dry-run).")
     assert locks.startswith("From lock ")
     assert "alpha==2.0" in run(shell, "--deps alpha --upgrade --dry-run")
     assert run(shell, "--deps alpha --set locked=true") == "1.0\n"

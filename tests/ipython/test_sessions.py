@@ -130,8 +130,8 @@ def test_session_can_be_taken_from_a_stopped_kernel(kernels):
     os.kill(stopped, signal.SIGSTOP)
     try:
         error = second.run(f"%%argo {name}\nx").error
-        assert f"another kernel has the session stopped: process {stopped} on {socket.gethostname()}" in error
-        assert "stopped at present" in error
+        assert f"another kernel uses the session stopped: process {stopped} on {socket.gethostname()}" in error
+        assert "currently suspended" in error
         assert "%argo sessions --take stopped" in error
         second.run("%argo sessions --take stopped")
         result = second.run(f"%%argo {name}\nprint('second', x); x = 2")
@@ -143,8 +143,8 @@ def test_session_can_be_taken_from_a_stopped_kernel(kernels):
     assert "first 7\n" in first_text
     assert "second" not in first_text
     error_in_first = first.run(f"%%argo {name}\nx").error
-    assert f"another kernel has the session stopped: process {second.manager.provisioner.pid}" in error_in_first
-    assert "stopped at present" not in error_in_first
+    assert f"another kernel uses the session stopped: process {second.manager.provisioner.pid}" in error_in_first
+    assert "currently suspended" not in error_in_first
     assert "2" in second.run(f"%%argo {name}\nx").text
 
 

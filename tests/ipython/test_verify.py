@@ -78,8 +78,8 @@ def test_verify_installs_the_same_packages_elsewhere(save_notebook, index, tmp_p
     rows = [[cell.strip() for cell in line if cell] for line in lines[2:4]]
     assert result.returncode == 0, result.stdout + result.stderr
     assert rows == [
-        ["1", "same", "2, hash for hash", "the same", "import alpha, beta"],
-        ["2", "same", "0, hash for hash", "the same", "print('before'); 1 / 0"],
+        ["1", "same", "2, same hashes", "same", "import alpha, beta"],
+        ["2", "same", "0, same hashes", "same", "print('before'); 1 / 0"],
     ]
     assert lines[4] == ["2 same, 0 differs, 0 not run"]
     assert not list((fresh / "home").rglob("spec.json")), "the history must not contain the run"
@@ -131,7 +131,7 @@ def test_verify_reports_why_cells_cannot_run(shell, save_notebook, index):
 
     edit_cells(path, modify)
     output = run_verify(shell)
-    assert "takes x from the notebook" in output
+    assert "needs x from the notebook" in output
     assert "no run is recorded in its output" in output
     assert "SpecError: the recorded packages" in output
     assert output.endswith("0 same, 1 differs, 2 not run")
@@ -161,16 +161,16 @@ def test_recorder_updates_and_clears_displays():
     recorder.write("stdout", "x")
     recorder.write("stderr", "warn")
     recorder.clear(wait=True)
-    assert recorder.shown("") == verify.Shown(stdout="x", texts=("two",), error="")
+    assert recorder.output("") == verify.VisibleOutput(stdout="x", texts=("two",), error="")
     recorder.write("stdout", "y")
-    assert recorder.shown("E") == verify.Shown(stdout="y", texts=(), error="E")
+    assert recorder.output("E") == verify.VisibleOutput(stdout="y", texts=(), error="E")
     recorder.clear(wait=False)
-    assert recorder.shown("").stdout == ""
+    assert recorder.output("").stdout == ""
 
 
 def test_compare_output_describes_differences():
     def outputs(*texts):
-        return verify.Shown(stdout="", texts=texts, error="")
+        return verify.VisibleOutput(stdout="", texts=texts, error="")
 
     assert verify.compare_output(outputs("a"), outputs("a", "b")) == "display 2: '(none)' became 'b'"
     assert verify.compare_output(outputs("<x at 0x7f00aa11>"), outputs("<x at 0x7f99bb22>")) == ""
@@ -192,6 +192,6 @@ def test_verify_runs_session_cells_in_a_new_session(shell, save_notebook, index)
     with capture_output() as captured:
         shell.run_line_magic("argo", "sessions")
     assert "No sessions." in captured.stdout
-    with pytest.raises(SpecError, match="needs the cells before it"):
+    with pytest.raises(SpecError, match="depends on earlier cells"):
         shell.run_line_magic("argo", "export --to cell.py")
     assert path.exists()

@@ -243,7 +243,7 @@ def test_declared_setting_cannot_replace_another():
     class Taken:
         image: str = field(default="", metadata={"help": "another"})
 
-    with pytest.raises(SpecError, match="the other backend declares the setting image, which is taken"):
+    with pytest.raises(SpecError, match="the other backend declares the setting image, which already exists"):
         settings_parser.declare("other", Taken)
 
 

@@ -327,8 +327,8 @@ def exporter(backend: Backend, name: str) -> Exports:
     if isinstance(backend, Exports):
         return backend
     others = [other for other in names() if other != name and isinstance(load(other), Exports)]
-    hint = f"Choose a backend that can ({', '.join(f'-b {other}' for other in others)}), or e" if others else "E"
-    raise SpecError(f"the {name} backend has no manifests", hint=f"{hint}xport a script: --to FILE.py.")
+    hint = f"Choose a backend that does ({', '.join(f'-b {other}' for other in others)}), or e" if others else "E"
+    raise SpecError(f"the {name} backend does not write manifests", hint=f"{hint}xport a script: --to FILE.py.")
 
 
 class NotTaken(Exception):
@@ -454,7 +454,7 @@ def load(name: str) -> Backend:
     except ImportError as problem:
         needs = f'pip install "uv-argo-magic[{name}]"' if name in OURS else target
         raise BackendUnavailable(
-            f"cannot import the backend {name}: {problem}", hint=f"Install what it needs: {needs}."
+            f"cannot import the backend {name}: {problem}", hint=f"Install its dependencies: {needs}."
         ) from problem
     if not isinstance(backend, Backend):
         raise BackendUnavailable(

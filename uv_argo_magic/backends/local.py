@@ -215,7 +215,7 @@ class _Supervisor:
         number = -code if code < 0 else code - 128
         # Any other status above 128 is the cell's own exit status, which is in its last record.
         if number in set(signal.Signals):
-            return f"the supervisor process was ended by {signal.Signals(number).name}"
+            return f"the supervisor process was terminated by {signal.Signals(number).name}"
         if code == 0:
             return ""
         try:

@@ -164,8 +164,8 @@ def with_sessions(backend: Backend, name: str) -> Sessions:
     if isinstance(backend, Sessions):
         return backend
     others = [other for other in names() if other != name and isinstance(load(other), Sessions)]
-    hint = f"Choose a backend that has: {', '.join(f'-b {other}' for other in others)}." if others else ""
-    raise SpecError(f"the {name} backend has no sessions", hint=hint or "Run the cell without --session.")
+    hint = f"Choose a backend that does: {', '.join(f'-b {other}' for other in others)}." if others else ""
+    raise SpecError(f"the {name} backend does not support sessions", hint=hint or "Run the cell without --session.")
 
 
 def remote_sessions(name: str) -> RemoteSessions | None:
@@ -200,5 +200,5 @@ def sessions_of_all_users(name: str, settings: Settings, *, all_namespaces: bool
     others = [f"-b {other}" for other in names() if isinstance(load(other), ListsSessions)]
     raise SpecError(
         f"the {name} backend does not list the sessions of all users",
-        hint=f"Choose one that does: {', '.join(others)}." if others else "Leave out --all.",
+        hint=f"Choose a backend that does: {', '.join(others)}." if others else "Leave out --all.",
     )

@@ -20,13 +20,13 @@ T = TypeVar("T")
 class _Layout:
     """The fields of a class, as its methods use them."""
 
-    def __init__(self, found: tuple[Field[Any], ...]) -> None:
-        self.defaults = {one.name: one.default for one in found if one.default is not MISSING}
-        self.factories = {one.name: one.default_factory for one in found if one.default_factory is not MISSING}
-        self.names = frozenset(one.name for one in found)
+    def __init__(self, fields: tuple[Field[Any], ...]) -> None:
+        self.defaults = {item.name: item.default for item in fields if item.default is not MISSING}
+        self.factories = {item.name: item.default_factory for item in fields if item.default_factory is not MISSING}
+        self.names = frozenset(item.name for item in fields)
         self.required = self.names - self.defaults.keys() - self.factories.keys()
-        self.shown = [one.name for one in found if one.repr]
-        compared = [one.name for one in found if one.compare]
+        self.in_repr = [item.name for item in fields if item.repr]
+        compared = [item.name for item in fields if item.compare]
         self.value: Callable[[object], object] = attrgetter(*compared) if compared else type
         """Two instances are equal if this is."""
 
@@ -34,12 +34,14 @@ class _Layout:
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
     """Like `dataclass(frozen=True, kw_only=True)`, without `__post_init__`. Methods that the class defines are kept."""
-    own = {name for name in _METHODS if cls.__dict__.get(name) is not None}  # __hash__ is None in a class with __eq__
-    made: Any = dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
-    made.__frozen_layout__ = _Layout(fields(made))
+    own_methods = {
+        name for name in _METHODS if cls.__dict__.get(name) is not None
+    }  # __hash__ is None in a class with __eq__
+    decorated: Any = dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
+    decorated.__frozen_layout__ = _Layout(fields(decorated))
     for name, method in _METHODS.items():
-        if name not in own:
-            setattr(made, name, method)
+        if name not in own_methods:
+            setattr(decorated, name, method)
     return cls
 
 
@@ -69,7 +71,7 @@ def _hash(self: Any) -> int:
 
 
 def _repr(self: Any) -> str:
-    values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__frozen_layout__.shown)
+    values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__frozen_layout__.in_repr)
     return f"{type(self).__qualname__}({values})"
 
 

@@ -18,7 +18,7 @@ Rebuild: TypeAlias = Callable[[remote_error.RemoteError, "RunState"], BaseExcept
 
 def pull_error(state: RunState, problems: Sequence[str], others: Sequence[str]) -> PullError:
     """The error of a run that succeeded, but lacks pulled values; the `others` were received."""
-    hint = "The cell itself succeeded" + (f", and {', '.join(others)} arrived." if others else ".")
+    hint = "The cell itself succeeded" + (f", and {', '.join(others)} came back." if others else ".")
     if state.session:
         hint += f" The session {state.session} still has the variables."
     return PullError("; ".join(problems), hint=hint, state=state)

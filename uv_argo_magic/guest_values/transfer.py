@@ -105,7 +105,7 @@ def _record(codec, order, name, value, displays, room):
     size = len(text) + sum(map(len, buffers or ()))
     if size > room:
         raise _Refused(
-            "%s has %s, and %s can be pulled from this run" % (name, _size(size), _size(max(room, 0)))
+            "%s has %s, but at most %s can be pulled from this run" % (name, _size(size), _size(max(room, 0)))
             + "; pull less of it, or write it to a file or a bucket that both sides can read"
         )
     if buffers or (order["exchange"] and len(text) > INLINE):

@@ -68,4 +68,4 @@ class Recorder:
             write(files)
         except (OSError, ValueError) as problem:
             self._files = None
-            sys.stderr.write(f"uv-argo: the rest of this run is not kept in the history: {problem}\n")
+            sys.stderr.write(f"uv-argo: the rest of this run is not stored in the history: {problem}\n")

@@ -231,7 +231,7 @@ class _Later:
                 try:
                     files.write_held()
                 except (OSError, ValueError) as problem:
-                    sys.stderr.write(f"uv-argo: the run {files.folder.name} is not kept in the history: {problem}\n")
+                    sys.stderr.write(f"uv-argo: the run {files.folder.name} is not stored in the history: {problem}\n")
 
     def _run(self) -> None:
         while True:

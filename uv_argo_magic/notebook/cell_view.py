@@ -72,8 +72,8 @@ class CellView:
         self._prepared: Prepared | None = None
         self._started: reconnect.Started | None = None
         self._cancelled = threading.Event()
-        self._left = threading.Event()
-        self._asked: list[tuple[kernel_messages.Message, int | None]] = []
+        self._is_moved = threading.Event()
+        self._run_requests: list[tuple[kernel_messages.Message, int | None]] = []
         self._state = fold([ev.Preparing(t=time.time(), sent=sent)])
         self._is_shown = False
         self.is_detached = is_detached and not background.why_not(shell, settings)
@@ -91,7 +91,7 @@ class CellView:
     @property
     def is_left(self) -> bool:
         """Whether the same cell, run again in another page, continues to show the run."""
-        return self._left.is_set() and self._run is not None and not self._run.state.ended
+        return self._is_moved.is_set() and self._run is not None and not self._run.state.ended
 
     def prepare(self, work: Callable[[threading.Event], Prepared]) -> Prepared:
         """Call `work` and show its progress; setting the event cancels it.
@@ -147,7 +147,7 @@ class CellView:
             hand_over = functools.partial(background.follow_later, run, self._sink, self._views)
         with self._listening() as pump:
             try:
-                run.follow(*self._views, _Pump(pump), hand_over=hand_over, is_left=self._left.is_set)
+                run.follow(*self._views, _Pump(pump), hand_over=hand_over, is_left=self._is_moved.is_set)
             except KeyboardInterrupt:
                 raise rebuild.Interrupted(messages.sentence(run.state)) from None
         if self.is_left:
@@ -197,15 +197,15 @@ class CellView:
             yield listener.pump
 
     def _take_note(self, message: kernel_messages.Message, waiting: int | None) -> None:
-        self._asked.append((message, waiting))
+        self._run_requests.append((message, waiting))
         self._claim()
 
     def _claim(self) -> None:
         """Let a request from another page continue the run; before there is a run, remember the request."""
-        while self._started is not None and self._asked:
-            message, waiting = self._asked.pop()
+        while self._started is not None and self._run_requests:
+            message, waiting = self._run_requests.pop()
             if reconnect.claim(self._started, message) and waiting == 0:
-                self._left.set()
+                self._is_moved.set()
 
 
 class _Pump:

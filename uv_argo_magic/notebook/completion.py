@@ -144,17 +144,17 @@ def _packages(history: History) -> Iterable[str]:
     return edit.names(history)
 
 
-def _files(fragment: str, wanted: re.Pattern[str] | None = None) -> Iterable[str]:
-    """The folders and files that begin with this path; only files with `wanted` names, if there are any."""
+def _files(fragment: str, pattern: re.Pattern[str] | None = None) -> Iterable[str]:
+    """The folders and files that begin with this path; if the names of some files match `pattern`, only these files."""
     folder, slash, beginning = fragment.rpartition("/")
     try:
         entries = [entry for entry in Path(folder + slash).expanduser().iterdir() if " " not in entry.name]
     except OSError:
         return ()
-    shown = [entry for entry in entries if beginning.startswith(".") or not entry.name.startswith(".")]
-    files = [entry.name for entry in shown if entry.is_file() and entry.name.startswith(beginning)]
-    files = [name for name in files if wanted and wanted.search(name)] or files
-    folders = [f"{entry.name}/" for entry in shown if entry.is_dir() and not entry.name.startswith("__")]
+    visible = [entry for entry in entries if beginning.startswith(".") or not entry.name.startswith(".")]
+    files = [entry.name for entry in visible if entry.is_file() and entry.name.startswith(beginning)]
+    files = [name for name in files if pattern and pattern.search(name)] or files
+    folders = [f"{entry.name}/" for entry in visible if entry.is_dir() and not entry.name.startswith("__")]
     return (folder + slash + name for name in (*files, *folders))
 
 

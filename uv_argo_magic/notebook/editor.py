@@ -316,7 +316,7 @@ class Editor:
     def _saved_text(self) -> str:
         name = self._path.name
         if self._draft is not None:
-            return f"Saved in {name} when you pause."
+            return f"Saved to {name} when you pause."
         if self._problem:
             return "Not saved: fix the error first."
         if self._edits.text != self._disk:
@@ -324,7 +324,7 @@ class Editor:
         if not self._path.exists():
             return f"{name} will be created with the first change; {self._use}."
         more = ", ".join(edits.option_lines(self._edits.text))
-        return f"Saved in {name}; {self._use}." + (f" Other options: {more}" if more else "")
+        return f"Saved to {name}; {self._use}." + (f" Other options: {more}" if more else "")
 
     def _show_static(self, listed: tuple[Requirement, ...]) -> None:
         html = requirements_html.static_html(listed, self._edits.text, self._path.name, self._verdict)

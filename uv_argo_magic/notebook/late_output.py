@@ -34,8 +34,8 @@ def expect(run: str, shell: Any, session: str) -> None:
     """Show later messages of this run of a session under the cell that is running now."""
     workers.show_late = _show
     workers.show_end = _show_end
-    if known := _endings.pop(session, None):
-        _publish(*known, "", update=True)
+    if ending := _endings.pop(session, None):
+        _publish(*ending, "", update=True)
     if getattr(shell, "kernel", None) is None or not can_send_later(shell):
         return
     _sinks[run] = CellSink(shell)
@@ -67,9 +67,9 @@ def _show_end(event: Mapping[str, Any]) -> None:
         text = messages.session_ended(session, moment, reason=event["reason"])
     else:
         text = messages.session_ends(session, moment, setting=event["setting"])
-    known = _endings.get(session)
-    if known is not None:
-        _publish(*known, text, update=True)
+    ending = _endings.get(session)
+    if ending is not None:
+        _publish(*ending, text, update=True)
     elif (sink := _sinks.get(event["run"])) is not None:
         _endings[session] = sink, uuid.uuid4().hex
         _publish(*_endings[session], text, update=False)

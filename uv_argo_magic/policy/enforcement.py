@@ -136,20 +136,20 @@ def subject(policy: Policy, spec: RunSpec, backend: base.Backend, installs_packa
 
 
 def _addresses(spec: RunSpec, environ: Mapping[str, str], *, is_local: bool) -> tuple[str, ...]:
-    """The URLs (without credentials) of the indexes that uv can use to resolve here and to install for the cell."""
+    """The URLs (without credentials) of the indexes that uv can use to resolve here, and to install for the cell."""
     ours = indexes.environment(spec.settings)
-    here = dict(environ)
+    local = dict(environ)
     if spec.settings.index_url:
-        here.pop("UV_INDEX_URL", None)
-    places = [{**here, **ours}, {**here, **ours} if is_local else ours]
-    found = []
-    for variables in places:
+        local.pop("UV_INDEX_URL", None)
+    environments = [{**local, **ours}, {**local, **ours} if is_local else ours]
+    addresses = []
+    for variables in environments:
         listed = f"{variables.get('UV_INDEX', '')} {variables.get('UV_EXTRA_INDEX_URL', '')}".split()
         default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or checks.DEFAULT_INDEX
-        found += [*listed, default]
+        addresses += [*listed, default]
     if spec.settings.torch_backend:
-        found.append(checks.PYTORCH_INDEX)
-    return (*dict.fromkeys(_address(entry) for entry in found), *spec.settings.find_links)
+        addresses.append(checks.PYTORCH_INDEX)
+    return (*dict.fromkeys(_address(entry) for entry in addresses), *spec.settings.find_links)
 
 
 def _address(entry: str) -> str:

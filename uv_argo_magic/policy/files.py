@@ -40,12 +40,12 @@ def find(document: str = "") -> tuple[Path, ...]:
                 f"the package policy {path} does not exist", hint=f"Correct or remove the variable {VARIABLE}."
             )
         found.append(path)
-    found += [path.absolute() for path in _beside(document) if _is_there(path)]
+    found += [path.absolute() for path in _folder_candidates(document) if _is_there(path)]
     return tuple(dict.fromkeys(found))
 
 
 @functools.lru_cache(maxsize=16)
-def _beside(document: str) -> tuple[Path, ...]:
+def _folder_candidates(document: str) -> tuple[Path, ...]:
     """The possible paths of a folder's policy: next to the notebook, and in the working directory."""
     return (Path(document).parent / FILE, Path(FILE)) if document else (Path(FILE),)
 

@@ -54,29 +54,29 @@ def _ask(address: str, packages: Mapping[str, str]) -> tuple[Advisory, ...]:
     question = json.dumps([address, [(name, packages[name]) for name in names]])
     cache = paths.cache_dir() / "osv" / f"{hashlib.sha256(question.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(cache.read_text(encoding="utf-8"))
-        if 0 <= time.time() - kept["time"] < MAX_AGE:
-            return tuple(_advisory(item) for item in kept["advisories"])
+        stored = json.loads(cache.read_text(encoding="utf-8"))
+        if 0 <= time.time() - stored["time"] < MAX_AGE:
+            return tuple(_advisory(item) for item in stored["advisories"])
     pairs: list[tuple[str, str]] = []
     queries: list[dict[str, Any]] = [
         {"package": {"name": name, "ecosystem": advisories.ECOSYSTEM}, "version": packages[name]} for name in names
     ]
-    asked = names
+    queried = names
     while queries:
         results = _request(f"{address}/v1/querybatch", {"queries": queries})["results"]
         more: list[tuple[str, dict[str, Any]]] = []
-        for name, query, result in zip(asked, queries, results, strict=True):
+        for name, query, result in zip(queried, queries, results, strict=True):
             pairs += [(name, str(vulnerability["id"])) for vulnerability in result.get("vulns") or ()]
             if token := result.get("next_page_token"):
                 more.append((name, {**query, "page_token": token}))
-        asked, queries = [name for name, _ in more], [query for _, query in more]
+        queried, queries = [name for name, _ in more], [query for _, query in more]
     records = {id_: _request(f"{address}/v1/vulns/{quote(id_, safe='')}") for id_ in sorted({id_ for _, id_ in pairs})}
     found = []
     for name, id_ in pairs:
-        about = next(iter(advisories.find(records[id_], {name: packages[name]})), None)
+        advisory = next(iter(advisories.find(records[id_], {name: packages[name]})), None)
         # The server matches the version; the record has the summary, and the versions that fix the problem.
         if not records[id_].get("withdrawn"):
-            found.append(about or advisories.describe(records[id_], name))
+            found.append(advisory or advisories.describe(records[id_], name))
     with contextlib.suppress(OSError):
         atomic_write.write(cache, json.dumps({"time": time.time(), "advisories": [asdict(item) for item in found]}))
     return tuple(found)
@@ -88,11 +88,11 @@ def _advisory(data: dict[str, Any]) -> Advisory:
 
 def _request(url: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    asked = request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - https or http: Source.is_server
-    with request.urlopen(asked, timeout=TIMEOUT) as response:  # noqa: S310 - as above
+    query = request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310 - https or http: Source.is_server
+    with request.urlopen(query, timeout=TIMEOUT) as response:  # noqa: S310 - as above
         text = response.read(LARGEST + 1)
     if len(text) > LARGEST:
-        raise ValueError(f"the answer has more than {LARGEST} bytes")
+        raise ValueError(f"the response has more than {LARGEST} bytes")
     return json.loads(text)
 
 

@@ -21,16 +21,16 @@ def find(name: str, document: str, names: Mapping[str, object]) -> LocalName | N
 
 
 def _file(name: str, document: str) -> LocalName | None:
-    where = ""
+    location = ""
     folders = [Path.cwd()]
     if document:
-        where = "next to the script" if document.endswith(".py") else "next to the notebook"
+        location = "next to the script" if document.endswith(".py") else "next to the notebook"
         folders.insert(0, Path(document).parent)
     for folder in folders:
         for path in (folder / f"{name}.py", folder / name):
             if path.is_file() or (path.is_dir() and any(path.glob("*.py"))):
-                shown = path.name if path.is_file() else f"{name}/"
-                return LocalName(name=name, kind="file", detail=f"{shown} is {where or 'in this folder'}")
+                label = path.name if path.is_file() else f"{name}/"
+                return LocalName(name=name, kind="file", detail=f"{label} is {location or 'in this folder'}")
     return None
 
 

@@ -156,13 +156,13 @@ def _class(remote: RemoteError, base: type[Exception]) -> type[Rebuilt]:
         parent = _Grouped if base is ExceptionGroup else Rebuilt
         bases = (parent,) if base is Exception else (parent, base)
         body = {"__module__": remote.module, "__qualname__": remote.qualname, "__doc__": None}
-        made: type[Rebuilt] | None = None
+        rebuilt: type[Rebuilt] | None = None
         if local is not None:
             with contextlib.suppress(Exception):  # a class can refuse subclasses, or have another layout
                 # The local class can have properties with these names, which cannot be set.
                 ours = {} if parent is _Grouped else {"message": "", "hint": "", "state": None}
-                made = type(remote.ename, (parent, local), {**body, **ours})
-        _classes[key] = made or type(remote.ename, bases, body)
+                rebuilt = type(remote.ename, (parent, local), {**body, **ours})
+        _classes[key] = rebuilt or type(remote.ename, bases, body)
     return _classes[key]
 
 

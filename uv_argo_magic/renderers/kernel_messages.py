@@ -109,9 +109,9 @@ def of(shell: Any) -> KernelMessages | None:
         return existing  # type: ignore[no-any-return]  # an attribute that we have set
     if not all(hasattr(kernel, name) for name in ("session", "shell_stream", "iopub_socket", "comm_manager")):
         return None
-    kernel.uv_argo_messages = made = KernelMessages(kernel)
-    made.install()
-    return made
+    kernel.uv_argo_messages = messages = KernelMessages(kernel)
+    messages.install()
+    return messages
 
 
 def at_once(widget: Any) -> None:

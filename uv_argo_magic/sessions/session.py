@@ -121,7 +121,7 @@ class Session:
         started = time.strftime("%H:%M", time.localtime(float(self.status["started"])))
         variables = humanize.count(int(self.status["total"]), "variable")
         restart_command = "%argo restart" if self.name == "main" else f"%argo restart {self.name}"
-        return (f"Rejoined session {self.name} (started {started}, {variables}); {restart_command} for a clean one",)
+        return (f"Rejoined session {self.name} (started {started}, {variables}); {restart_command} starts a new one",)
 
     def adopt(self, configuration: Config) -> Config:
         """The configuration with the options with which the session was started.
@@ -134,12 +134,12 @@ class Session:
         if configuration.settings.environment == "persistent":
             raise SpecError(
                 "a session cannot use a persistent environment",
-                hint=f"Leave out env and venv, or --session {self.name}.",
+                hint=f"Leave out env and venv, or leave out --session {self.name}.",
             )
         if entry is None:
             with_sessions(base.load(configuration.backend), configuration.backend)
             return configuration
-        kept: dict[str, Any] = {}
+        unchanged: dict[str, Any] = {}
         for key in sorted(FIXED):
             ours, theirs = getattr(entry.settings, key), getattr(configuration.settings, key)
             if configuration.origin(key) in _OF_THE_CELL:
@@ -150,7 +150,7 @@ class Session:
                         both = settings_parser.format_value(ours), settings_parser.format_value(theirs)
                     raise self._differs(key, *both)
             else:
-                kept[key] = ours
+                unchanged[key] = ours
         backend = entry.backend
         if configuration.origin("backend") in _OF_THE_CELL:
             if self.is_live and configuration.backend != backend:
@@ -161,8 +161,10 @@ class Session:
             if self.is_live and not _is_version(python, configuration.python):
                 raise self._differs("Python", python, configuration.python)
             python = python if self.is_live else configuration.python
-        kept |= {key: getattr(entry.settings, key) for key in LIFETIME if configuration.origin(key) not in _OF_THE_CELL}
-        settings = replace(configuration.settings, **kept)
+        unchanged |= {
+            key: getattr(entry.settings, key) for key in LIFETIME if configuration.origin(key) not in _OF_THE_CELL
+        }
+        settings = replace(configuration.settings, **unchanged)
         return replace(configuration, settings=settings, backend=backend, python=python)
 
     def adopt_rest(self, spec: RunSpec) -> RunSpec:
@@ -209,16 +211,16 @@ class Session:
         present: Lock,
         requirements: Requirements,
         make_resolver: Callable[[], Resolver],
-        given: Resolution | None = None,
+        known_resolution: Resolution | None = None,
     ) -> tuple[Lock, Lock]:
-        """(the session's packages with these requirements or a `given` lock, the packages to install for that).
+        """(the session's packages with these requirements or `known_resolution`, the packages to install for them).
 
         Raises:
             ResolutionError: the requirements are not compatible with installed packages.
         """
         nothing = replace(present, packages=()) if self.is_live else present
-        if isinstance(given, Lock):
-            return self._joined(present, given)
+        if isinstance(known_resolution, Lock):
+            return self._joined(present, known_resolution)
         if _are_met(requirements, present):
             return present, nothing
         resolver = make_resolver()
@@ -270,7 +272,7 @@ class Session:
         return SessionRuns(
             name=self.name,
             connections=connections,
-            hold=functools.partial(workers.hold, entry, self.registry, again=True),
+            hold=functools.partial(workers.hold, entry, self.registry, refresh=True),
             interpreter=prepared.interpreter,
             number=self.number,
             can_ask=self.can_ask,
@@ -346,9 +348,9 @@ class Session:
                 f"cannot record the session {self.name}: {problem}", hint=paths.WRITABLE
             ) from problem
 
-    def _differs(self, what: str, ours: str, theirs: str) -> SpecError:
+    def _differs(self, option: str, ours: str, theirs: str) -> SpecError:
         return SpecError(
-            f"session {self.name} has {what} {ours or '(none)'}, but this cell requests {theirs or '(none)'}",
+            f"session {self.name} has {option} {ours or '(none)'}, but this cell requests {theirs or '(none)'}",
             hint=f"Leave it out, or use another session. {self.restart_hint}",
         )
 
@@ -365,7 +367,7 @@ class Session:
             return problem
         packages: Iterable[Package] = alone.packages if isinstance(alone, Lock) else ()
         changes = [
-            f"{package.name} {versions[package.name]} is installed and {package.version} is needed"
+            f"{package.name} {versions[package.name]} is installed and {package.version} is required"
             for package in packages
             if versions.get(package.name, package.version) != package.version
         ]

@@ -34,7 +34,7 @@ CAUSE = 10.0
 """Seconds to wait for the reason of a pod's end."""
 RESEND = 30.0
 """Seconds for which sending a cell to a pod is retried."""
-DROPPED = "the session does not have them any more"
+DROPPED = "the session no longer has them"
 RETRY = (0.2, 1.5, 2.0)
 """Seconds before a connection to a pod is retried: initial value, growth factor and maximum."""
 
@@ -312,7 +312,7 @@ class SessionRuns:
             if "error" in answer:
                 channel.close()
                 raise BackendError(
-                    f"the session {self.name} does not have the log of this cell any more",
+                    f"the session {self.name} no longer has the log of this cell",
                     hint="The log of its pod may have it: kubectl logs." if self.pod else "",
                 )
             first = 1 + int(answer.get("after", 0))
@@ -384,7 +384,7 @@ class SessionRuns:
                 break
         phase = ev.NodePhase(phase="Succeeded", t=time.time())
         if not is_complete:
-            phase = ev.NodePhase(phase="Failed", message="the process of the session was ended", t=time.time())
+            phase = ev.NodePhase(phase="Failed", message="the process of the session was terminated", t=time.time())
         yield phase
 
     def stop(self, name: str) -> None:

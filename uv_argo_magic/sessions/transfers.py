@@ -90,7 +90,7 @@ class Transfers:
             answer, channel = self.connections.request("get", values)
             if "error" in answer:
                 channel.close()
-                raise BackendError(f"the session does not have the value {name} any more")
+                raise BackendError(f"the session no longer has the value {name}")
             try:
                 self._write(channel, target, size)
             except ValueError as problem:

@@ -52,11 +52,11 @@ def restart_hint(name: str) -> str:
 
 
 def hold(
-    entry: SessionEntry, registry: Registry | None = None, *, take: bool = False, again: bool = False
+    entry: SessionEntry, registry: Registry | None = None, *, take: bool = False, refresh: bool = False
 ) -> Mapping[str, Any]:
     """Become the holder of a session's worker; return its status, which is cached if it cannot have changed.
 
-    With `again`, the cache is not used.
+    With `refresh`, the cache is not used.
 
     Raises:
         SessionLost: the worker has ended.
@@ -65,8 +65,8 @@ def hold(
     """
     worker = entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
-    if not take and not again and is_connected(worker) and (known := connect(entry).status) is not None:
-        return known
+    if not take and not refresh and is_connected(worker) and (cached := connect(entry).status) is not None:
+        return cached
     if not worker.is_remote and not worker.is_here and worker.host != socket.gethostname():
         raise SessionBusy(
             f"the session {entry.name} of this notebook runs on {worker.host}",
@@ -80,19 +80,19 @@ def hold(
             answer = _ask_to_hold(entry)
     except BackendUnavailable as problem:
         forget(worker)
-        how = ending(entry, registry)
-        if how is None:
+        cause = ending(entry, registry)
+        if cause is None:
             raise
-        raise lost(entry, how) from problem
+        raise lost(entry, cause) from problem
     if answer.get("error") == "busy":
         forget(worker)
         holder = answer.get("holder") or {}
         since = time.strftime("%H:%M", time.localtime(float(holder.get("since", 0.0))))
         is_stopped = holder.get("host") == socket.gethostname() and process_id.is_stopped(int(holder.get("pid") or 0))
         raise SessionBusy(
-            f"another kernel has the session {entry.name}: process {holder.get('pid')} on {holder.get('host')}, "
-            f"since {since}{', stopped at present' if is_stopped else ''}",
-            hint=f"%argo sessions --take {entry.name} moves it here. Or use another name: --session NAME.",
+            f"another kernel uses the session {entry.name}: process {holder.get('pid')} on {holder.get('host')}, "
+            f"since {since}{', currently suspended' if is_stopped else ''}",
+            hint=f"Take it over with %argo sessions --take {entry.name}, or use another name: --session NAME.",
         )
     status: Mapping[str, Any] = answer["status"]
     if worker.is_remote and worker.started and worker.started != str(status["started"]):
@@ -130,11 +130,11 @@ def _is_gone(holder: Mapping[str, Any]) -> bool:
 
 
 def lost(entry: SessionEntry, ending: Ending) -> SessionLost:
-    """The error for a session that has ended: why, and what was lost."""
-    what = f". Lost: {messages.list_variables(ending.items, ending.total)}" if ending.total else ""
+    """The error for a session that has ended: the cause, and the lost variables."""
+    variables = f". Lost: {messages.list_variables(ending.items, ending.total)}" if ending.total else ""
     advice = f"{ending.advice[0].upper()}{ending.advice[1:]}. " if ending.advice else ""
     return SessionLost(
-        f"the session {entry.name} has ended: {ending.reason}{what}",
+        f"the session {entry.name} has ended: {ending.reason}{variables}",
         hint=f"{advice}{restart_hint(entry.name)} Or add --restart to this cell. Then run the cells above again.",
     )
 
@@ -210,8 +210,8 @@ def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | No
     assert entry.worker is not None  # noqa: S101 - the caller has checked it
     if entry.worker.is_remote:
         return remote_ending(entry, registry)
-    known = registry.ending(entry.key) if registry else None
-    return known or (KILLED if _has_ended(entry.worker) else None)
+    stored = registry.ending(entry.key) if registry else None
+    return stored or (KILLED if _has_ended(entry.worker) else None)
 
 
 def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | None:
@@ -265,7 +265,7 @@ def complete(entry: SessionEntry, base: str, prefix: str, kind: str) -> tuple[tu
         answer = connect(entry).ask_at_once(COMPLETION_SECONDS, "complete", base=base, prefix=prefix, kind=kind)
     except BackendUnavailable:
         return ()
-    return tuple((str(text), str(what)) for text, what in (answer or {}).get("items", ()))
+    return tuple((str(text), str(kind_of_value)) for text, kind_of_value in (answer or {}).get("items", ()))
 
 
 def find_run(run_id: str, registry: Registry) -> tuple[SessionEntry, str, str] | None:

@@ -156,7 +156,7 @@ class Resolver:
             return ()
         known = self.store.names() if self.store else frozenset()
         return tuple(
-            f"{package.name} is not {popular}: the names differ by one character. Check that you mean it."
+            f"{package.name} differs from {popular} by one character. Check that this is not a typo."
             for package, popular in doubtful
             if package.name not in known or _is_young(package)
         )
@@ -355,13 +355,16 @@ class Resolver:
         item = next((item for item in requirements.items if item.name == failure.package), None)
         if item is None:
             return failure
-        here = self.interpreter.target.minor
+        current = self.interpreter.target.minor
         files = {**dict(question.files), dependency_tree.REQUIREMENTS_FILE: f"{replace(item, marker='')}\n"}
         found = []
         for python in PYTHONS:
             options = ["--python-version", python, *question.options[2:]]
-            asked = replace(question, files=tuple(files.items()), options=tuple(options))
-            if python != here and not self._compile(asked, ("--no-deps", "--no-annotate"), cancelled=cancelled)[0]:
+            python_question = replace(question, files=tuple(files.items()), options=tuple(options))
+            if python == current:
+                continue
+            status, _, _ = self._compile(python_question, ("--no-deps", "--no-annotate"), cancelled=cancelled)
+            if not status:
                 found.append(python)
         if not found:
             return failure

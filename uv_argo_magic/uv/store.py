@@ -114,7 +114,7 @@ Check = Callable[[str], Iterable[Iterable[str]]]
 
 
 def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:
-    """The environments with these keys, by default all, with their problems; those with problems are not used again."""
+    """The environments with these keys (default: all), with their problems; those with problems are not used again."""
     found = []
     for env in environments(root):
         if not env.is_changed and (not keys or env.key in keys):

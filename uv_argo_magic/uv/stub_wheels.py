@@ -41,7 +41,7 @@ def write_wheels(base: BaseEnvironment, folder: Path) -> None:
     (folder / BASE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-BY_BASE = "Request a compatible version, choose another base, or remove base."
+BY_BASE = "Require a compatible version, choose another base, or remove base."
 
 
 def refuse_contradictions(requirements: Requirements, interpreter: Interpreter) -> None:

@@ -133,17 +133,17 @@ class Sealed:
     def _cannot_open(self, problem: Exception, data: values.Raw) -> ArgoMagicError:
         """The error for a value that cannot be unpickled, with missing or different packages."""
         missing, different = [], []
-        there = {name.lower().replace("_", "-"): version for name, version in self.origin.packages}
+        origin_versions = {name.lower().replace("_", "-"): version for name, version in self.origin.packages}
         owners = metadata.packages_distributions()
         for module in modules_of(data):
             names = owners.get(module, [])
             if not names and module not in sys.stdlib_module_names and module != pickles.PRIVATE:
                 missing.append(module)
             for name in names:
-                version = there.get(name.lower().replace("_", "-"))
-                here = metadata.version(name)
-                if version and version != here:
-                    different.append(f"{name} {version} (here {here})")
+                version = origin_versions.get(name.lower().replace("_", "-"))
+                local_version = metadata.version(name)
+                if version and version != local_version:
+                    different.append(f"{name} {version} (here {local_version})")
         needs = [f"{', '.join(missing)} not installed here"] if missing else []
         needs += [f"made with {', '.join(different)}"] if different else []
         reason = "; ".join(needs) or f"{type(problem).__name__}: {problem}"

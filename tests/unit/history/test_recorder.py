@@ -27,7 +27,7 @@ def test_failed_write_is_reported_once(capsys):
     assert notes == [("name", "p1")]
     assert (recorder.stop_asked(), recorder.must_make_room()) == ("", False)
     assert capsys.readouterr().err.splitlines() == [
-        "uv-argo: the rest of this run is not kept in the history: [Errno 28] No space left on device"
+        "uv-argo: the rest of this run is not stored in the history: [Errno 28] No space left on device"
     ]
     assert recorder.values_folder == Path("runs/r1/values")
 

@@ -131,7 +131,7 @@ def test_failed_delayed_write_is_reported(history, capsys):
     files.folder.rmdir()
     files.folder.write_text("in the way", encoding="utf-8")
     run_files.write_all()
-    assert "20260101-one is not kept in the history" in capsys.readouterr().err
+    assert "20260101-one is not stored in the history" in capsys.readouterr().err
 
 
 def test_every_file_has_a_schema(history):

@@ -120,7 +120,7 @@ class ArgoBackend:
                 client = self._connect(spec.settings)
                 features = self._features(client, spec.settings)
             except BackendError as problem:
-                client, answer = None, f"The API was not checked: {_message(problem)}"
+                client, answer = None, f"Not validated by the API: {_message(problem)}"
             manifest, is_large = self._build(program, spec, "dry-run", features=features)
             if client is not None:
                 answer = _dry_run(client, manifest)
@@ -444,10 +444,10 @@ def _dry_run(client: ArgoClient, manifest: dict[str, Any]) -> str:
     try:
         client.create(manifest, dry_run=True)
     except SubmitRejected as problem:
-        return f"The API rejects this Workflow: {_message(problem)}"
+        return f"The API would reject this Workflow: {_message(problem)}"
     except BackendError as problem:
-        return f"The API was not checked: {_message(problem)}"
-    return f"{client.location}: the API would accept this Workflow (a dry run: nothing was created)."
+        return f"Not validated by the API: {_message(problem)}"
+    return f"{client.location}: the API would accept this Workflow (dry run: nothing was created)."
 
 
 def _message(problem: BackendError) -> str:

@@ -116,7 +116,9 @@ def apply_patch(workflow: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[s
         if not isinstance(template, dict) or template.get("name") not in names:
             raise SpecError(
                 "the patch has a template that is not in the workflow",
-                hint=f"The cell's template is named {', '.join(sorted(map(str, names))) or 'by the administrator'}.",
+                hint=f"The name of the cell's template is {', '.join(sorted(map(str, names)))}."
+                if names
+                else "Leave out its templates: the administrator's template defines the pod.",
             )
     merged: dict[str, Any] = _merge(workflow, patch)
     return merged

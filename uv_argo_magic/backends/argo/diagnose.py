@@ -71,7 +71,7 @@ def waiting(
     if seconds > CONTROLLER_DELAY and not _status(workflow).get("phase"):
         return (
             "no workflow controller has processed it; "
-            "ask your administrator whether Argo's controller runs and watches this namespace"
+            "ask your administrator whether Argo's controller is running and watches this namespace"
         )
     return ""
 

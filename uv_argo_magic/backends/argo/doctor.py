@@ -173,7 +173,7 @@ def _rights(client: ArgoClient) -> Iterator[Check]:
         yield Check(
             name=name,
             outcome="note" if purpose else "failed",
-            message=f"not {', '.join(missing)} in the namespace {client.namespace}"
+            message=f"you cannot {', '.join(missing)} in the namespace {client.namespace}"
             + (f"; {purpose}" if purpose else ""),
             hint=f"Ask your administrator for a Role with this rule: {rule}.",
         )
@@ -210,7 +210,7 @@ def _phases(items: list[dict[str, Any]]) -> Check:
             name="controller",
             outcome="failed",
             message=f"{len(unseen)} of {len(items)} workflows in this namespace have no phase",
-            hint="Ask your administrator whether the workflow controller runs and watches this namespace.",
+            hint="Ask your administrator whether the workflow controller is running and watches this namespace.",
         )
     if any((item.get("status") or {}).get("phase") for item in items):
         return Check(name="controller", outcome="ok", message="the workflows in this namespace have phases")

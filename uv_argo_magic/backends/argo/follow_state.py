@@ -206,7 +206,7 @@ def last_phase(state: FollowState, *, t: float) -> NodePhase:
     has_started = state.exited or state.unexplained_exit
     if message and state.shown and state.shown.message and not has_started:
         (cause, _, step), (waited, _, other_step) = message.partition("; "), state.shown.message.partition("; ")
-        message = f"{cause} (until then: {waited}); {', or '.join(filter(None, (step, other_step)))}"
+        message = f"{cause} (before that: {waited}); {', or '.join(filter(None, (step, other_step)))}"
     return NodePhase(phase=phase, message=message, t=t, uid=pods.uid_of(state.pod))
 
 

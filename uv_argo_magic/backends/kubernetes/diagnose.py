@@ -33,9 +33,9 @@ DELETED = "its pod was deleted, by a user or with its node"
 _DISRUPTIONS = {
     "PreemptionByScheduler": "a pod of higher priority needed its node",
     "DeletionByTaintManager": "its node was lost, or got a taint that the pod does not tolerate",
-    "EvictionByEvictionAPI": "its pod was evicted, as by an autoscaler or a drain of its node",
+    "EvictionByEvictionAPI": "its pod was evicted, for example by an autoscaler or to drain its node",
     "DeletionByPodGC": "its node was removed",
-    "TerminationByKubelet": "its node ended it to free resources or to shut down",
+    "TerminationByKubelet": "its node terminated it to free resources or to shut down",
 }
 """Reasons in a pod's condition DisruptionTarget."""
 _DISRUPTING_EVENTS = {

@@ -87,7 +87,7 @@ def _open(transport: HttpTransport, namespace: str, path: str) -> tuple[socket.s
         far.close()
         raise BackendUnavailable(
             f"cannot connect to the pod through {transport.location}: {str(problem) or type(problem).__name__}",
-            hint=f"A proxy between this machine and the cluster may not pass websockets. {OTHERWISE}",
+            hint=f"A proxy between this machine and the cluster may block websockets. {OTHERWISE}",
         ) from problem
     except BaseException:
         far.close()
@@ -131,7 +131,7 @@ def _refused(transport: HttpTransport, namespace: str, status: int, body: bytes)
         return BackendUnavailable(f"the API of {transport.location} does not support {PROTOCOL}", hint=OTHERWISE)
     if status == 400 and "pgrade request required" in text:
         return BackendUnavailable(
-            f"a proxy before {transport.location} does not pass websockets",
+            f"a proxy in front of {transport.location} blocks websockets",
             hint=f"Ask your administrator to allow them. {OTHERWISE}",
         )
     if status == 0:

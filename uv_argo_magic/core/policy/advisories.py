@@ -107,46 +107,48 @@ def describe(record: Mapping[str, Any], name: str, fixed: tuple[str, ...] = ()) 
 
 def distinct(advisories: Iterable[Advisory]) -> tuple[Advisory, ...]:
     """Merge advisories of different databases about the same problem; their records name each other."""
-    kept: list[Advisory] = []
+    merged: list[Advisory] = []
     for advisory in sorted(advisories, key=lambda advisory: (advisory.package, not advisory.is_malware, advisory.id)):
         ids = {advisory.id, *advisory.aliases}
-        same = [one for one in kept if one.package == advisory.package and ids & {one.id, *one.aliases}]
-        for one in same:
-            ids |= {one.id, *one.aliases}
-            kept.remove(one)
+        same = [other for other in merged if other.package == advisory.package and ids & {other.id, *other.aliases}]
+        for other in same:
+            ids |= {other.id, *other.aliases}
+            merged.remove(other)
         first = same[0] if same else advisory
-        kept.append(replace(first, aliases=tuple(sorted(ids - {first.id}))))
-    return tuple(kept)
+        merged.append(replace(first, aliases=tuple(sorted(ids - {first.id}))))
+    return tuple(merged)
 
 
 def _fixes(part: Mapping[str, Any], version: str) -> tuple[str, ...]:
     """The later versions that fix the problem, in ascending order."""
-    here = _version(version) or Version("0")
-    fixes = {at: event["fixed"] for event in _events(part) if "fixed" in event and (at := _position(event)[0]) > here}
+    installed = _version(version) or Version("0")
+    fixes = {
+        at: event["fixed"] for event in _events(part) if "fixed" in event and (at := _position(event)[0]) > installed
+    }
     return tuple(fixes[at] for at in sorted(fixes))
 
 
 def _affects(part: Mapping[str, Any], version: str) -> bool:
-    here = _version(version)
-    if here is None:
+    installed = _version(version)
+    if installed is None:
         return True  # the version of a direct URL can be unknown, and then may be affected
     versions = part.get("versions")
-    if isinstance(versions, list) and here in map(_version, versions):
+    if isinstance(versions, list) and installed in map(_version, versions):
         return True
     inside = False
     for event in sorted(_events(part), key=_position):
-        if (at := _position(event)[0]) > here or (at == here and "last_affected" in event):
+        if (at := _position(event)[0]) > installed or (at == installed and "last_affected" in event):
             break
         inside = "introduced" in event
     return inside
 
 
 def _events(part: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The events of the version ranges of a part that have one valid version each."""
+    """The events of the version ranges of a part, each with a single valid version."""
     ranges = part.get("ranges")
     found = []
-    for one in ranges if isinstance(ranges, list) else ():
-        events = one.get("events") if isinstance(one, dict) and one.get("type") == "ECOSYSTEM" else None
+    for item in ranges if isinstance(ranges, list) else ():
+        events = item.get("events") if isinstance(item, dict) and item.get("type") == "ECOSYSTEM" else None
         found += [
             {key: value}
             for event in (events if isinstance(events, list) else ())

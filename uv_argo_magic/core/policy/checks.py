@@ -251,7 +251,7 @@ def no_look_alikes(statement: Statement, subject: Subject) -> Iterator[Violation
             yield _violation(
                 statement,
                 f"{_label(package)} looks like {popular}: the names differ by one character",
-                f"Use {popular}, or ask for {package.name} to be accepted.",
+                f"Use {popular}, or ask your administrator to accept {package.name}.",
                 package=package.name,
                 subject=subject,
             )
@@ -260,13 +260,13 @@ def no_look_alikes(statement: Statement, subject: Subject) -> Iterator[Violation
 def min_age(statement: Statement, subject: Subject) -> Iterator[Violation]:
     if subject.resolution is None:
         return
-    wanted = cast("float", statement.value)
-    span = humanize.exact_seconds(wanted)
+    minimum = cast("float", statement.value)
+    span = humanize.exact_seconds(minimum)
     for package in subject.packages:
         if not package.uploaded:
             sentence = f"It is not known when {_label(package)} was uploaded"
             action = "Use an index that provides upload times."
-        elif subject.now - datetime.fromisoformat(package.uploaded).timestamp() < wanted:
+        elif subject.now - datetime.fromisoformat(package.uploaded).timestamp() < minimum:
             sentence = f"{_label(package)} was uploaded less than {span} ago ({package.uploaded[:10]})"
             action = f'Add --set exclude_newer="{span}".'
         else:
@@ -341,26 +341,26 @@ def resource_limit(kind: str) -> Check:
         requested = getattr(subject.spec.resources, kind)
         most = kinds.number(statement)
         if requested and quantity.limit(requested) > most:
-            shown = kinds.show_quantity(kind)(most)
+            limit = kinds.show_quantity(kind)(most)
             yield _violation(
-                statement, f"{kind}={requested} is requested, but the limit is {shown}", f"Request less {kind}."
+                statement, f"{kind}={requested} is requested, but the limit is {limit}", f"Request less {kind}."
             )
 
     return check_resource
 
 
-def listed(what: str, settings: tuple[str, ...], find: Callable[[Subject], Iterable[str]]) -> Check:
+def listed(kind: str, settings: tuple[str, ...], find: Callable[[Subject], Iterable[str]]) -> Check:
     """The check that the list has every name that the run uses."""
 
     def check_list(statement: Statement, subject: Subject) -> Iterator[Violation]:
         allowed = cast("tuple[str, ...]", statement.value)
         for name in dict.fromkeys(find(subject)):
             if name and not any(patterns.glob(pattern, name) for pattern in allowed):
-                listed = f"Use one of: {', '.join(allowed)}." if allowed else f"Remove {' or '.join(settings)}."
-                yield _violation(statement, f"The {what} {name} is not allowed", listed)
+                action = f"Use one of: {', '.join(allowed)}." if allowed else f"Remove {' or '.join(settings)}."
+                yield _violation(statement, f"The {kind} {name} is not allowed", action)
         # A patch can change anything in the workflow, including what this rule limits.
         if subject.spec.settings.patch and "patch" in subject.uses:
-            yield _violation(statement, f"The setting patch could change the {what}", "Remove the setting patch.")
+            yield _violation(statement, f"The setting patch could change the {kind}", "Remove the setting patch.")
 
     return check_list
 

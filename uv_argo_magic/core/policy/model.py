@@ -135,21 +135,21 @@ def path_to(packages: Sequence[Package], name: str) -> tuple[str, ...]:
     requested = {package.name for package in packages if package.requested}
     steps: dict[str, str] = {name: ""}
     queue = [name]
-    for here in queue:
-        if here in requested:
-            return tuple(_walk(steps, here))
-        for dependent in dependents.get(here, ()):
+    for current in queue:
+        if current in requested:
+            return tuple(_walk(steps, current))
+        for dependent in dependents.get(current, ()):
             if dependent not in steps:
-                steps[dependent] = here
+                steps[dependent] = current
                 queue.append(dependent)
     return (name,)
 
 
 def _walk(steps: Mapping[str, str], start: str) -> Iterator[str]:
-    here = start
-    while here:
-        yield here
-        here = steps[here]
+    current = start
+    while current:
+        yield current
+        current = steps[current]
 
 
 def merged(policies: Iterable[Policy]) -> Policy:

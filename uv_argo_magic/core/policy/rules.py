@@ -134,7 +134,7 @@ _TABLE = (
     ),
     Rule(
         name="install.max_disk", kind=kinds.SIZE, check=checks.setting_limit("install_disk", "bytes"),
-        sentence="maximum install_disk: the size of the installed packages", example='"10GiB"',
+        sentence="maximum install_disk, the size of the installed packages", example='"10GiB"',
     ),
     Rule(
         name="install.confirm", kind=kinds.CONFIRM, check=checks.confirm,

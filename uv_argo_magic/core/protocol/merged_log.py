@@ -72,7 +72,7 @@ class MergedLog:
 
         Some `kept` records are `dropped` ones, which replace other lines and have a reason; `reason` is for the rest.
         """
-        shown = []
+        texts = []
         for line in split_lines(kept):
             match = _RECORD.match(line)
             event = log_reader.record(match[2]) if match else None
@@ -84,14 +84,14 @@ class MergedLog:
             if event.n <= self.received:
                 continue
             if isinstance(event, ev.Dropped):
-                shown.append(line)
+                texts.append(line)
                 self.skip(event.n)
             else:
-                shown.append(self.add(line, event.n))
+                texts.append(self.add(line, event.n))
         if self.received < last:
-            shown.append(dropped(nonce, boot, last, last - self.received, reason))
+            texts.append(dropped(nonce, boot, last, last - self.received, reason))
             self.skip(last)
-        return "".join(shown)
+        return "".join(texts)
 
 
 class EarlyCopy:
@@ -152,7 +152,7 @@ class EarlyCopy:
         of_log = expected if lines is self._log else line
         if of_log.startswith(self._prefix):
             raise ProtocolError(
-                "the log of the pod differs from what the cell has sent",
+                "the log of the pod differs from the output that the cell sent",
                 hint="kubectl logs shows the log. Please report this.",
             )
         return False

@@ -168,7 +168,7 @@ def read_conda(lines: Sequence[Line], *, source: str) -> ParsedRequirements:
     if refused:
         number = f"{len(refused)} of its {len(lines)} conda packages" if len(lines) > 1 else "its conda package"
         raise SpecError(f"{source}: {number} cannot come from a package index", hint="\n".join(refused))
-    note = f"{source}: left out what wheels or Python contain already: {', '.join(left_out)}."
+    note = f"{source}: left out packages that wheels or Python include: {', '.join(left_out)}."
     return ParsedRequirements(
         requirements=parser.merge(*requirements),
         requires_python=((python, source),) if python else (),

@@ -82,5 +82,5 @@ def is_one_edit(left: str, right: str) -> bool:
     end = 0
     while end < min(len(left), len(right)) - start and left[-1 - end] == right[-1 - end]:
         end += 1
-    one, other = left[start : len(left) - end], right[start : len(right) - end]
-    return 0 < max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
+    left_rest, right_rest = left[start : len(left) - end], right[start : len(right) - end]
+    return 0 < max(len(left_rest), len(right_rest)) <= 1 or (len(left_rest) == 2 and left_rest == right_rest[::-1])

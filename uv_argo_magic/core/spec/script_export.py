@@ -93,7 +93,7 @@ def _notes(cell: str, settings: Settings) -> Iterator[str]:
     if indexes.credentials(settings):
         yield "Index credentials are not included: set them in uv's environment or in a .netrc file."
     if settings.variables:
-        yield f"Set these environment variables of the cell: {', '.join(name for name, _ in settings.variables)}."
+        yield f"Set the environment variables of the cell: {', '.join(name for name, _ in settings.variables)}."
     try:
         tree = compile(cell, "<cell>", "exec", AWAIT | ast.PyCF_ONLY_AST, dont_inherit=True)
     except (SyntaxError, ValueError):  # the syntax of another Python

@@ -39,11 +39,11 @@ class Settings:
         1800.0, "common", "time without a cell after which a session ends (0: with the kernel)", example="2h"
     )
     gpu_keep: float = _setting(
-        300.0, "common", "as keep, for a session in a pod with a GPU, if its cell gives no keep (0: like keep)"
+        300.0, "common", "like keep, for sessions in pods with a GPU whose cells do not set keep (0: same as keep)"
     )
     max_age: float = _setting(0.0, "common", "time after which a session ends", example="12h")
     max_sessions: int = _setting(20, "advanced", "maximum number of live sessions on this machine")
-    output_lines: int = _setting(1000, "common", "lines of output to show at the start, and at the end")
+    output_lines: int = _setting(1000, "common", "lines of long output to show from its start and from its end")
     panel: str = _setting("auto", "common", "type of the panel: auto, widget, html, static, text or none")
     push: str = _setting("", "common", "auto: send the variables that cells read and do not define", example="auto")
     auto_push_limit: int = _setting(MIB, "advanced", "maximum size of each variable of push=auto", unit="bytes")
@@ -164,7 +164,7 @@ class Settings:
     )
     deadline: float = _setting(86400.0, "advanced", "maximum lifetime of a workflow, including pending")
     early_output: bool = _setting(
-        True, "advanced", "read the first output of a cell through a port-forward, if that is allowed"
+        True, "advanced", "read the first output of a cell through a port-forward, if allowed"
     )
     executor_patch: str = _setting("auto", "advanced", 'Argo sidecars to patch for Pod Security "restricted"')
     disruption: str = _setting(
@@ -177,7 +177,7 @@ class Settings:
     image_pull_secrets: tuple[str, ...] = _setting(
         (), "advanced", "Secrets for private image registries", example="registry-login"
     )
-    install_disk: int = _setting(0, "advanced", "limit of the size of what is installed", unit="bytes")
+    install_disk: int = _setting(0, "advanced", "maximum size of the installed packages", unit="bytes")
     install_image: str = _setting("", "advanced", "image that installs with shape=init; needs uv and the same Python")
     install_memory: int = _setting(0, "advanced", "memory limit of the install", unit="bytes")
     log_budget: int = _setting(

@@ -69,7 +69,7 @@ def declare(backend: str, group: type) -> None:
     for field in fields(group):
         if field.name in FIELDS or hints[field.name] not in _READERS or not field.metadata.get("help"):
             raise SpecError(
-                f"the {backend} backend declares the setting {field.name}, which is taken or has no type or help",
+                f"the {backend} backend declares the setting {field.name}, which already exists or has no type or help",
                 hint="Uninstall it, or report this to its authors.",
             )
     for field in fields(group):

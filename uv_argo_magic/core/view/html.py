@@ -190,12 +190,13 @@ def values_html(state: RunState) -> str:
         (name, kind, size, "pushed" if form == "plain" else f"pushed, {form}") for name, kind, size, form in state.sent
     ]
     for value in state.values:
-        how = "not pulled" if value.problem else "pulled, sealed" if value.sealed else "pulled"
-        rows.append((value.name, value.type, value.size, how))
+        status = "not pulled" if value.problem else "pulled, sealed" if value.sealed else "pulled"
+        rows.append((value.name, value.type, value.size, status))
     if not rows:
         return ""
     cells = "".join(
-        _package_row(escape(name), escape(kind), humanize.size(size), escape(how)) for name, kind, size, how in rows
+        _package_row(escape(name), escape(kind), humanize.size(size), escape(status))
+        for name, kind, size, status in rows
     )
     table = f'<table style="{_CODE};border-collapse:collapse;margin:0">{cells}</table>'
     return _details(f"Values ({len(rows)})", f'<div style="max-height:270px;overflow:auto;margin:4px 0">{table}</div>')

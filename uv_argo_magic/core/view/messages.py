@@ -163,8 +163,8 @@ def sentence(state: RunState) -> str:
     if cause := _node_cause(state):
         return f"{cause[0]}."
     if state.exited is None:
-        what = "The run did not start" if state.outcome == "NotStarted" else "The log ended unexpectedly"
-        return f"{what}{_node(state)}."
+        problem = "The run did not start" if state.outcome == "NotStarted" else "The log ended unexpectedly"
+        return f"{problem}{_node(state)}."
     return _ended(state, state.exited)
 
 
@@ -377,8 +377,8 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
         case "signal":
             return f"The cell's process was killed by {_signal(exited.code)}."
         case "deadline":
-            how = "interrupted" if state.session and not state.session_ended else "terminated"
-            return f"The cell exceeded its time limit ({_deadline(exited)}) and was {how}."
+            manner = "interrupted" if state.session and not state.session_ended else "terminated"
+            return f"The cell exceeded its time limit ({_deadline(exited)}) and was {manner}."
         case "install" if exceeded := _exceeded_limit(exited):
             return _over_limit(exceeded)
         case "install":
@@ -444,8 +444,8 @@ def _over_limit(exceeded: _Limit) -> str:
         return f"The install exceeded {setting} and was terminated."
     if setting == "install_timeout":
         return f"The install was terminated after {seconds(used)}: {setting} is {exact_seconds(limit)}."
-    what = "used {} of memory" if setting == "install_memory" else "needed {} of disk space"
-    return f"The install {what.format(format_size(used))} and was terminated: {setting} is {round_size(limit)}."
+    usage = "used {} of memory" if setting == "install_memory" else "needed {} of disk space"
+    return f"The install {usage.format(format_size(used))} and was terminated: {setting} is {round_size(limit)}."
 
 
 def _install_failure(state: RunState, exited: Exited) -> InstallFailure:

@@ -83,11 +83,11 @@ def _about_packages(error: RemoteError, state: RunState, local: dict[str, LocalN
     modules = _modules(error)
     tops = dict.fromkeys(module.partition(".")[0] for module in modules)
     files = [local[top] for top in tops if top in local and local[top].kind == "file"]
-    here = {item.name for item in files}
+    local_names = {item.name for item in files}
     packages = [
         import_names.package_of(module)
         for module in modules
-        if module.partition(".")[0] not in here and not import_names.in_standard_library(module)
+        if module.partition(".")[0] not in local_names and not import_names.in_standard_library(module)
     ]
     packages += () if modules else _named_in(error.evalue)
     missing = [name for name in dict.fromkeys(packages) if import_names.canonical(name) not in installed]
@@ -141,9 +141,9 @@ _OPTIONAL = tuple(
 
 def _named_in(message: str) -> tuple[str, ...]:
     """The packages that a message asks to install, or else a known package that it names."""
-    told = [word for word in _INSTALL.findall(message) if word not in _NOT_PACKAGES]
-    if told:
-        return (told[0],)
+    named = [word for word in _INSTALL.findall(message) if word not in _NOT_PACKAGES]
+    if named:
+        return (named[0],)
     for pattern in _OPTIONAL:
         for word in pattern.findall(message):
             package = import_names.known_package(word)
@@ -159,8 +159,8 @@ def _how_to_add(packages: Iterable[str], state: RunState) -> str:
         return f"Add {' '.join(added)} to {state.requirements_source}."
     listed = (*(() if state.requirements_source else state.requirements), *added)
     quoted = any('"' in line for line in listed)
-    one = added[0] if len(listed) == 1 else json.dumps([*listed]) if quoted else f'"{" ".join(listed)}"'
-    if not state.requirements or state.requirements_source or len(one) > LONGEST:
+    value = added[0] if len(listed) == 1 else json.dumps([*listed]) if quoted else f'"{" ".join(listed)}"'
+    if not state.requirements or state.requirements_source or len(value) > LONGEST:
         alone = added[0] if len(added) == 1 else f'"{" ".join(added)}"'
         return f"Add --deps {alone}."
-    return f"Use --deps {one}."
+    return f"Use --deps {value}."

@@ -313,7 +313,7 @@ class Worker:
         """Why the interpreter ended during a cell."""
         reason, code, detail = outcome
         if reason == "deadline":
-            return "the cell did not react to the interrupt of %s" % detail
+            return "the cell exceeded %s and did not react to the interrupt" % detail
         if reason == "stopped":
             return self.host.ending or "the cell was stopped twice"
         if detail == "memory":

@@ -99,7 +99,11 @@ def ending_pod(*, reason="", deleting=True, exit_code=0, condition="", main_reas
     ("pod", "events", "cause"),
     [
         (ending_pod(), (), "its pod was deleted, by a user or with its node"),
-        (ending_pod(condition="EvictionByEvictionAPI", exit_code=143), (), "its pod was evicted, as by an autoscaler"),
+        (
+            ending_pod(condition="EvictionByEvictionAPI", exit_code=143),
+            (),
+            "its pod was evicted, for example by an autoscaler",
+        ),
         (ending_pod(condition="DeletionByPodGC"), (), "its node was removed"),
         (ending_pod(condition="Unknown"), ({"reason": "Preempted"}, {"reason": "Killing"}), "a pod of higher priority"),
         (ending_pod(reason="NodeLost"), (), "its node was lost"),

@@ -142,7 +142,7 @@ def test_look_alikes_are_refused_unless_accepted():
     assert violations_of("packages.look_alikes", "[]", build_subject(forged, ALPHA)) == [
         (
             "requets 1.0 looks like requests: the names differ by one character. "
-            "Use requests, or ask for requets to be accepted."
+            "Use requests, or ask your administrator to accept requets."
         )
     ]
     assert violations_of("packages.look_alikes", '["requets<2"]', build_subject(forged)) == []

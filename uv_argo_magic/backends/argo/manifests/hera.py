@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _importing = threading.Lock()
 """Prevents a second import at the same time: Hera's modules import each other, so it would see incomplete ones."""
-INSTALL = 'Install what it needs: pip install "uv-argo-magic[argo]"'
+INSTALL = 'Install its dependencies: pip install "uv-argo-magic[argo]"'
 
 
 def hera() -> tuple[ModuleType, ModuleType]:

@@ -77,7 +77,7 @@ def read_template(client: ArgoClient, name: str) -> TemplateInfo:
         return TemplateInfo(name=name)
     except Gone as problem:
         raise SpecError(
-            f"there is no WorkflowTemplate {name} at {client.location}",
+            f"WorkflowTemplate {name} not found at {client.location}",
             hint="Use one that an administrator created for cells (deploy/cell-template.yaml): --set template=NAME.",
         ) from problem
     declared = ((manifest.get("spec") or {}).get("arguments") or {}).get("parameters") or ()
