@@ -57,7 +57,7 @@ def contestants(settings: Settings) -> dict[str, Callable[[], float]]:
         return run
 
     return {
-        f"{PACKAGES}, known on the volume": cell(PACKAGES),
+        f"{PACKAGES}, already on the volume": cell(PACKAGES),
         "without packages, with the volume": cell("", store="", volumes=(("/mnt/store", settings.store),)),
         PLAIN: cell("", store=""),
         f"{PACKAGES}, installed in the pod": cell(PACKAGES, store=""),

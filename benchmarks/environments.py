@@ -196,7 +196,7 @@ def tables(bench: Bench, count: int, many: int) -> Iterator[tuple[str, dict[str,
     )
     yield many_runs(bench, packages, many)
     yield (
-        f"{AT_ONCE} runs at once that need the same new environment: all",
+        f"{AT_ONCE} concurrent runs with the same new environment",
         at_once(bench, packages, max(2, count // 5)),
         "one run",
     )
@@ -218,7 +218,7 @@ def many_runs(bench: Bench, packages: str, many: int) -> tuple[str, dict[str, fl
         "uv venv, uv pip install": each(lambda: bench.bare_uv(packages, "pass"), max(3, many // 50)),
         "venv and pip install": each(lambda: bench.pip(packages, "pass"), max(1, many // 300)),
     }
-    title = f"{many:,} runs of one environment, one after the other: each ({left} more files after {many:,} cells)"
+    title = f"Each of {many:,} runs of one environment in sequence ({left} more files after {many:,} cells)"
     return title, found, "python -c pass"
 
 
@@ -254,7 +254,7 @@ def text_of(found: list[tuple[str, dict[str, float], str]], many: int) -> str:
     for title, medians, against in found:
         lines += ["", f"## {title}", "", "| | ms | ratio |", "|---|---|---|"]
         lines += [f"| {name} | {took * 1000:.1f} | {took / medians[against]:.2f} |" for name, took in medians.items()]
-    return "\n".join(lines) + "\n\n![The same as bars](environments.svg)\n"
+    return "\n".join(lines) + "\n\n![The ratios as a bar chart](environments.svg)\n"
 
 
 def bars(found: list[tuple[str, dict[str, float], str]]) -> str:

@@ -116,7 +116,7 @@ def measure(home: Path, count: int, many: int) -> list[str]:
             f"{name} {now[0] - then[0]:+d} kB and {now[1] - then[1]:+d} descriptors"
             for name, then, now in zip(("kernel", "worker"), before, after, strict=True)
         ]
-        lines += ["", f"{many:,} cells of a session change the memory and the open files so: {'; '.join(changes)}."]
+        lines += ["", f"Memory and open files after {many:,} more cells of a session: {'; '.join(changes)}."]
         kernel.run("%argo stop main")
         if has_px:
             kernel.run("cluster.stop_cluster_sync()")  # its processes would outlive the kernel

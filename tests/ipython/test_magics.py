@@ -431,7 +431,10 @@ def test_export_writes_a_script(shell, engine, tmp_path, capsys):
     )
     assert files.folder.is_dir()
     shell.run_line_magic("argo", "export r1 --to x.py")
-    assert capsys.readouterr().out == "Wrote x.py. Run it with:   uv run x.py\nA script does not display its last expression: print it.\n"
+    assert (
+        capsys.readouterr().out
+        == "Wrote x.py. Run it with:   uv run x.py\nA script does not display its last expression: print it.\n"
+    )
     assert (tmp_path / "x.py").read_text().endswith("\n\nx = 1\nx\n")
 
 
