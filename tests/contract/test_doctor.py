@@ -120,7 +120,7 @@ def test_missing_permissions_are_reported_with_rule(server, run_checks):
     server.denied.add(("workflowtaskresults", "patch"))
     checks = run_checks()
     assert outcomes(checks, "failed") == ["access: workflows", "access: pods/log", "executor"]
-    assert checks["access: workflows"].message == "not patch in the namespace nb"
+    assert checks["access: workflows"].message == "you cannot patch in the namespace nb"
     assert '{apiGroups: [""], resources: [pods/log], verbs: [get]}' in checks["access: pods/log"].hint
     assert (checks["access: configmaps"].outcome, checks["test cell"].outcome) == ("note", "skipped")
     assert checks["executor"].message == "the service account default cannot patch workflowtaskresults"
