@@ -40,7 +40,7 @@ from uv_argo_magic.engine.run import join
 from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
 from uv_argo_magic.history.run_files import write_all
 from uv_argo_magic.history.store import History
-from uv_argo_magic.sessions import activity, session_runs, workers
+from uv_argo_magic.sessions import activity, pod_session, session_runs, workers
 from uv_argo_magic.sessions.channel import Channel
 from uv_argo_magic.sessions.pod_log import PodLogRuns
 from uv_argo_magic.sessions.pod_session import PodSession
@@ -150,6 +150,17 @@ def test_packages_are_added_to_running_session(server, notebook, monkeypatch):
         monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
         assert notebook.text("import one; print(one.__version__)", "-s --deps one") == "1.0\n"
         assert notebook.text("import two; print(one.__version__, two.__version__)", "-s --deps two") == "1.0 2.0\n"
+
+
+def test_packages_of_waiting_cell_stay_recorded(server, notebook, monkeypatch):
+    monkeypatch.setattr(server, "start_after", 2)
+    with IndexServer() as index:
+        index.add("one", "1.0")
+        index.add("two", "2.0")
+        monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+        runs = [notebook.begin("import one", "-s --deps one"), notebook.begin("import two", "-s --deps two")]
+        assert [run.wait(60).outcome for run in runs] == ["Succeeded", "Succeeded"]
+        assert sorted(package.name for package in notebook.entry().lock.packages) == ["one", "two"]
 
 
 def test_second_kernel_joins_after_first_disconnects(server, notebook, monkeypatch):
@@ -292,6 +303,16 @@ def test_session_from_template_with_gpu_has_shorter_keep(
     notebook.run("3")
     assert workers.ask(notebook.entry(), "status")["status"]["keep"] == expected
     assert notebook.entry().settings.keep == expected
+
+
+def test_restarted_kernel_respects_keep_of_starting_session(server, notebook, template, tmp_path, monkeypatch):
+    template["spec"]["templates"][0]["script"]["resources"]["limits"]["nvidia.com/gpu"] = "1"
+    notebook.begin(gated(tmp_path / "go"), "-s --set template=cell --set keep=1h")
+    monkeypatch.setattr(pod_session, "_queues", {})  # a restarted kernel does not know of the first cell
+    second = notebook.begin("2")
+    (tmp_path / "go").touch()
+    assert second.wait(60).outcome == "Succeeded"
+    assert workers.ask(notebook.entry(), "status")["status"]["keep"] == notebook.entry().settings.keep == 3600
 
 
 @pytest.mark.parametrize(

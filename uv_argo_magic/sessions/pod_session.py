@@ -138,8 +138,6 @@ class PodSession:
                     if node.has_gpu and self.gpu_keep:
                         note = gpu_note(self.entry.name, self.gpu_keep)
                         self.changes.update(keep=self.gpu_keep, note=note)
-                        settings = replace(self.entry.settings, keep=self.gpu_keep)
-                        self.entry = replace(self.entry, settings=settings)
                     self._write(pod=node.uid)
                 yield node
         finally:
@@ -180,9 +178,14 @@ class PodSession:
         return True
 
     def _write(self, **changes: Any) -> None:
-        """Store changes of the worker in the registry."""
+        """Store changes of the worker, and the shorter `keep`, in the registry."""
+        before = self.entry.settings.keep
+        self.entry = self.registry.current(self.entry)  # cells that wait for the start may have added packages
         assert self.entry.worker is not None  # noqa: S101 - it was just started
-        self.entry = replace(self.entry, worker=replace(self.entry.worker, **changes))
+        settings = self.entry.settings
+        if "keep" in self.changes and settings.keep == before:
+            settings = replace(settings, keep=self.gpu_keep)
+        self.entry = replace(self.entry, worker=replace(self.entry.worker, **changes), settings=settings)
         with contextlib.suppress(OSError):
             self.registry.write(self.entry)
 

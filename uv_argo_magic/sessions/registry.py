@@ -136,6 +136,13 @@ class Registry:
         """The session with this key; None if there is none."""
         return _read_entry(self.root / f"{key.digest}.json")
 
+    def current(self, entry: SessionEntry) -> SessionEntry:
+        """The stored entry, which other cells may have changed; the given one if the session has another worker now."""
+        known = self.find(entry.key)
+        if known and known.worker and entry.worker and known.worker.address == entry.worker.address:
+            return known
+        return entry
+
     def list(self) -> tuple[SessionEntry, ...]:
         """All sessions, the oldest first."""
         entries = [_read_entry(path) for path in self.root.glob("*.json") if not path.name.endswith(".ended.json")]

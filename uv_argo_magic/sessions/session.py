@@ -130,7 +130,9 @@ class Session:
             SpecError: the line has other options, or a backend without sessions.
         """
         entry = self.entry
-        self._gives_keep = configuration.origin("keep") in _OF_THE_CELL
+        # The session's own `keep` differs if an earlier cell has set it, or if its pod has a GPU.
+        has_own_keep = entry is not None and entry.settings.keep != configuration.settings.keep
+        self._gives_keep = has_own_keep or configuration.origin("keep") in _OF_THE_CELL
         if configuration.settings.environment == "persistent":
             raise SpecError(
                 "a session cannot use a persistent environment",
@@ -262,7 +264,9 @@ class Session:
         lifetime = {key: getattr(prepared.spec.settings, key) for key in LIFETIME}
         has_other_life = any(getattr(entry.settings, key) != value for key, value in lifetime.items())
         if has_other_life or (lock is not None and lock is not entry.lock and lock != entry.lock):
-            self.entry = entry = replace(entry, lock=lock or entry.lock, settings=replace(entry.settings, **lifetime))
+            worker = self.registry.current(entry).worker  # it may have started since this cell began
+            settings = replace(entry.settings, **lifetime)
+            self.entry = entry = replace(entry, lock=lock or entry.lock, settings=settings, worker=worker)
             self._write(entry)
         connections = workers.connect(entry)
         connections.interpreter = prepared.interpreter
