@@ -48,6 +48,7 @@ def main() -> int:
             (lab.notebooks / "study.requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
             view = {"viewport": {"width": WIDTH, "height": 1600}, "device_scale_factor": 2, "reduced_motion": "reduce"}
             with jupyter.browser(play, **view) as context:
+                context.set_default_timeout(120_000)
                 take_panel(jupyter.Notebook(lab, context.new_page(), "picture.ipynb"))
                 take_cluster(jupyter.Notebook(lab, context.new_page(), "cluster.ipynb"))
                 take_editor(jupyter.Notebook(lab, context.new_page(), "study.ipynb"))
@@ -69,14 +70,14 @@ def take_panel(notebook: jupyter.Notebook) -> None:
     """Run both cells; take the line of the finished one, and the panel and output of the other."""
     for cell in (0, 1):
         notebook.run(cell)
-        notebook.ended(cell, 120)
+        notebook.wait_for_end(cell)
     take_running(notebook, 2, "panel", first=1)
 
 
 def take_cluster(notebook: jupyter.Notebook) -> None:
     """Run the cell on the cluster, and take its panel and output."""
     notebook.run(0)
-    notebook.ended(0)
+    notebook.wait_for_end(0)
     take_running(notebook, 1, "panel-cluster", first=1)
 
 
@@ -90,14 +91,14 @@ def take_running(notebook: jupyter.Notebook, cell: int, name: str, *, first: int
     page.locator(".uv-fold-run summary").click()
     take(notebook, name, first=first, last=cell)
     notebook.command("notebook:interrupt-kernel")
-    notebook.ended(cell)
+    notebook.wait_for_end(cell)
 
 
 def take_editor(notebook: jupyter.Notebook) -> None:
-    """Open the editor, and take it when the index has answered."""
+    """Open the editor, and take it when the index has responded."""
     for cell in (0, 1):
         notebook.run(cell)
-        notebook.ended(cell)
+        notebook.wait_for_end(cell)
     notebook.page.wait_for_selector(".uv-edit .uv-problem", timeout=60_000)
     take(notebook, "editor", first=1, last=1)
 

@@ -65,7 +65,7 @@ def open_notebook(lab, context, request):
         lab.write(name, "%load_ext uv_argo_magic", *cells, kernel=kernel)
         notebook = jupyter.Notebook(lab, page, name)
         notebook.run(0)
-        notebook.ended(0)
+        notebook.wait_for_end(0)
         if run:
             notebook.run(1)
         return notebook
@@ -109,7 +109,7 @@ def kernel(lab, tmp_path_factory):
                 if result.returncode:
                     shutil.rmtree(python.parents[1], ignore_errors=True)
                     pytest.skip(f"ipykernel {release} cannot be installed here: {result.stderr.strip()[-200:]}")
-        lab.kernel(f"k{release}", python)
+        lab.add_kernel(f"k{release}", python)
         return f"k{release}"
 
     return install_kernel

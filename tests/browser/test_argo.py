@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from support.argo_server import ArgoServer
-from support.lab import keep, unfold
+from support.lab import save_screenshot, unfold
 
 BADGE = ".uv-argo .uv-badge"
 STATIC = ".uv-argo-static"
@@ -58,7 +58,7 @@ def start_cell(backend_settings, open_notebook):
         settings = {"backend": "argo", **backend_settings}
         lines = "\n".join(f"%config ArgoMagics.{key} = {value!r}" for key, value in settings.items() if value)
         notebook = open_notebook(lines, cell)
-        notebook.ended(1)
+        notebook.wait_for_end(1)
         notebook.run(2)
         return notebook
 
@@ -70,20 +70,20 @@ def test_panel_shows_each_phase_until_succeeded(start_cell, request):
     notebook = start_cell(CELL)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-pending")
-    keep(notebook, f"{name}-pending", 2)
+    save_screenshot(notebook, f"{name}-pending", 2)
     unfold(page, "run")
     page.wait_for_selector(f"{BADGE}.uv-installing, {BADGE}.uv-downloading")
     page.wait_for_selector(".uv-argo .uv-volatile:has-text('installing')")
-    keep(notebook, f"{name}-installing", 2)
+    save_screenshot(notebook, f"{name}-installing", 2)
     unfold(page, "log")
     page.wait_for_selector("pre.uv-log:has-text('step 1')")
     assert "numpy==" in page.locator("pre.uv-log").inner_text()  # the log contains the output of uv
-    keep(notebook, f"{name}-running-log", 2)
+    save_screenshot(notebook, f"{name}-running-log", 2)
     unfold(page, "packages")
     page.wait_for_selector(".uv-argo :text('pandas')")
-    notebook.ended(2)
+    notebook.wait_for_end(2)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
-    keep(notebook, f"{name}-succeeded", 2)
+    save_screenshot(notebook, f"{name}-succeeded", 2)
     panel, _, stream, result = notebook.outputs(2)
     assert set(panel["data"]) == {"text/html", "text/plain"}
     assert "".join(stream["text"]) == "".join(f"step {step}\n" for step in range(4))
@@ -94,11 +94,11 @@ def test_panel_shows_each_phase_until_succeeded(start_cell, request):
 def test_failure_is_shown_as_in_a_plain_cell(start_cell, request):
     notebook = start_cell(FAILING_CELL)
     page = notebook.page
-    notebook.ended(2)
+    notebook.wait_for_end(2)
     page.wait_for_selector(f"{STATIC}:has-text('Failed')")
     text = notebook.cell(2).inner_text()
     assert "FileNotFoundError" in text
     assert "line 4" in text
     assert "so far" in text
     assert "runs in an empty folder" in text
-    keep(notebook, f"argo-{request.node.callspec.id}-failed", 2)
+    save_screenshot(notebook, f"argo-{request.node.callspec.id}-failed", 2)

@@ -7,7 +7,7 @@ import json
 import pytest
 from support import lab as jupyter
 from support.index_server import IndexServer
-from support.lab import contrasts, fits, focus, keep
+from support.lab import contrasts, focus, save_screenshot, wait_until_fits
 
 LIVE = ".uv-argo.uv-edit"
 STATIC = ".uv-edit-static"
@@ -48,7 +48,7 @@ class EditorPage:
 
     def open(self):
         self.notebook.run(1)
-        self.notebook.ended(1)
+        self.notebook.wait_for_end(1)
         self.page.wait_for_selector(LIVE)
 
     def wait_for_status(self, word):
@@ -92,7 +92,7 @@ def test_requirements_are_added_removed_and_restored(open_editor):
     assert editor.page.locator(".uv-chip.uv-bad").count() == 2
     assert "depends on beta<2" in editor.page.locator(f"{LIVE} .uv-status").inner_text()
     editor.wait_for_file("# mine\nalpha==1.0  # why\nbeta==2.0\n")
-    keep(editor.notebook, "edit-conflict")
+    save_screenshot(editor.notebook, "edit-conflict")
     editor.press("Remove beta==2.0")
     editor.wait_for_status("Resolved")
     editor.wait_for_file("# mine\nalpha==1.0  # why\n")
@@ -102,7 +102,7 @@ def test_requirements_are_added_removed_and_restored(open_editor):
     editor.wait_for_status("Resolved")
     editor.wait_for_file("# mine\nalpha  # why\nbeta\n")
     editor.notebook.run(2)
-    editor.notebook.ended(2)
+    editor.notebook.wait_for_end(2)
     assert "alpha==2.0" in editor.notebook.cell(2).inner_text()
 
 
@@ -135,7 +135,7 @@ def test_edit_cell_inserts_a_new_cell(open_editor):
         "()=>window.jupyterapp.shell.currentWidget.content.widgets[2].model.sharedModel.setSource('%argo edit --cell')"
     )
     editor.notebook.run(2)
-    editor.notebook.ended(2)
+    editor.notebook.wait_for_end(2)
     editor.page.wait_for_function("()=>window.jupyterapp.shell.currentWidget.content.widgets.length===4")
     assert editor.page.evaluate(cells) == [*before[:2], "%argo edit --cell", '%%argo --deps "alpha beta<2"\n']
 
@@ -147,13 +147,13 @@ def test_lock_keeps_versions_until_upgrade(open_editor, index):
     editor.page.wait_for_selector("text=Locked: the cells of this notebook use these versions")
     index.add("gamma", "1.1")
     editor.notebook.run(2)
-    editor.notebook.ended(2)
+    editor.notebook.wait_for_end(2)
     assert "gamma==1.0" in editor.notebook.cell(2).inner_text()
     editor.press("Upgrade")
     editor.page.wait_for_selector("text=Upgraded: gamma 1.0 \N{RIGHTWARDS ARROW} 1.1.")
     editor.page.wait_for_selector(".uv-chip:has-text('1.1')")
     assert "locked just now" in editor.page.locator(f"{LIVE} .uv-status").inner_text()
-    keep(editor.notebook, "edit-locked")
+    save_screenshot(editor.notebook, "edit-locked")
 
 
 def test_text_mode_and_copying_the_cell_line(open_editor):
@@ -167,7 +167,7 @@ def test_text_mode_and_copying_the_cell_line(open_editor):
     editor.wait_for_status("Problem")
     assert "use ==" in editor.page.locator(f"{LIVE} .uv-status").inner_text()
     assert editor.file.read_text(encoding="utf-8") == "alpha\n"
-    keep(editor.notebook, "edit-text")
+    save_screenshot(editor.notebook, "edit-text")
     area.press("ArrowUp")
     area.press("End")
     for _ in range(4):
@@ -244,7 +244,7 @@ def test_static_form_is_shown_without_a_kernel(open_editor, lab, context):
         page.wait_for_selector(f"{STATIC}:has-text('3 packages')")
         page.wait_for_timeout(500)  # JupyterLab reports a missing model late
         assert page.locator("text=model not found").locator("visible=true").count() == 0
-        keep(reopened, "edit-reopened")
+        save_screenshot(reopened, "edit-reopened")
     finally:
         page.close()
 
@@ -255,10 +255,10 @@ def test_editor_fits_and_is_legible_in_both_themes(open_editor, theme):
     editor.notebook.theme(theme)
     editor.wait_for_status("Problem")
     name = theme.split()[1].lower()
-    keep(editor.notebook, f"edit-{name}")
+    save_screenshot(editor.notebook, f"edit-{name}")
     contrast = contrasts(editor.page, LIVE, *PARTS)
     assert all(ratio >= 4.5 for ratio in contrast.values()), contrast
     editor.page.set_viewport_size({"width": 600, "height": 700})
-    fits(editor.page, LIVE, "button,input,.uv-chip,.uv-badge")
-    keep(editor.notebook, f"edit-{name}-narrow")
+    wait_until_fits(editor.page, LIVE, "button,input,.uv-chip,.uv-badge")
+    save_screenshot(editor.notebook, f"edit-{name}-narrow")
     editor.notebook.theme("JupyterLab Light")

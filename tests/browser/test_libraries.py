@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.lab import keep
+from support.lab import save_screenshot
 
 IPYTHON = """%%argo
 from IPython.display import HTML, SVG, Markdown, ProgressBar
@@ -47,14 +47,14 @@ for _ in tqdm(range(30), desc="work"):
 
 def test_ipython_displays_render(open_notebook):
     notebook = open_notebook(IPYTHON)
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     page = notebook.page
     page.wait_for_selector("table.ours td:has-text('1')")
     page.wait_for_selector("h1:has-text('A heading')")
     assert page.locator("progress").count() == 1
     assert page.locator("progress").get_attribute("value") == "4"
     page.wait_for_selector("svg circle.ours, img[src^='data:image/svg']")
-    keep(notebook, "libraries-ipython")
+    save_screenshot(notebook, "libraries-ipython")
 
 
 @pytest.mark.corpus
@@ -69,7 +69,7 @@ def test_ipython_displays_render(open_notebook):
 )
 def test_library_output_renders(open_notebook, name, cell, selector):
     notebook = open_notebook(cell)
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     page = notebook.page
     page.wait_for_selector(selector)
     assert page.locator("text=Error displaying widget").count() == 0
@@ -81,4 +81,4 @@ def test_library_output_renders(open_notebook, name, cell, selector):
         case "bar":
             assert page.locator("progress").get_attribute("value") == "30.0"
     page.wait_for_timeout(500)  # a plot is drawn after its element is added
-    keep(notebook, f"libraries-{name}")
+    save_screenshot(notebook, f"libraries-{name}")

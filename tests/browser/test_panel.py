@@ -7,7 +7,7 @@ import json
 import nbformat
 import pytest
 from support import lab as jupyter
-from support.lab import contrasts, fits, focus, keep, unfold
+from support.lab import contrasts, focus, save_screenshot, unfold, wait_until_fits
 from support.waiting import until
 
 BADGE = ".uv-argo .uv-badge"
@@ -63,10 +63,10 @@ def test_panel_shows_phases_log_and_output(open_notebook, gate):
     page.get_by_role("button", name="Copy", exact=True).click()
     page.wait_for_selector("text=Copied")
     assert "line 1" in page.evaluate("navigator.clipboard.readText()")
-    keep(notebook, "running-log")
+    save_screenshot(notebook, "running-log")
     assert page.locator(".uv-fold-packages summary").is_hidden()  # since the cell has no packages
     gate.open()
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     panel, widget, *streams = notebook.outputs(1)
     assert set(panel["data"]) == {"text/html", "text/plain"}
@@ -76,7 +76,7 @@ def test_panel_shows_phases_log_and_output(open_notebook, gate):
 
 def test_figure_and_result_are_shown(open_notebook):
     notebook = open_notebook(FIGURE_CELL)
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     notebook.page.wait_for_selector(".jp-RenderedImage img")
     assert [output["output_type"] for output in notebook.outputs(1)] == ["display_data"] * 3 + ["execute_result"]
     assert notebook.outputs(1)[-1]["data"]["text/plain"] == "'sixsix'"
@@ -90,20 +90,20 @@ def test_traceback_shows_lines_of_the_cell(open_notebook):
     assert "ZeroDivisionError" in text
     assert "return 1 / x" in text
     assert "Cell In[2], line 5" in text
-    keep(notebook, "exception")
+    save_screenshot(notebook, "exception")
 
 
 def test_detached_cell_shows_its_output_while_others_run(open_notebook, gate):
     notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach -o run"), "6 * 7", "run.result(); run.status")
     page = notebook.page
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     notebook.run(2)
-    notebook.ended(2)
+    notebook.wait_for_end(2)
     page.wait_for_selector(f"{BADGE}.uv-running")
     assert "42" in notebook.cell(2).inner_text()
     gate.open()
     notebook.run(3)
-    notebook.ended(3)
+    notebook.wait_for_end(3)
     notebook.cell(1).locator(STATIC).wait_for()
     assert "Succeeded" in notebook.cell(3).inner_text()
     assert notebook.cell(1).inner_text().count("line ") >= 5
@@ -113,14 +113,14 @@ def test_detached_cell_shows_its_output_while_others_run(open_notebook, gate):
 def test_detached_panel_survives_a_reload(open_notebook, gate):
     notebook = open_notebook(gate.cell.replace("%%argo", "%%argo --detach"))
     page = notebook.page
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     page.wait_for_selector(f"{BADGE}.uv-running")
     notebook.reload()
     page.wait_for_selector(f"{BADGE}.uv-running")
     gate.open()
     page.wait_for_selector(f"{STATIC}:has-text('Succeeded')")
     assert "model not found" not in page.content()
-    keep(notebook, "detached-reloaded")
+    save_screenshot(notebook, "detached-reloaded")
 
 
 def test_reloaded_page_shows_all_output_after_one_click(open_notebook, gate):
@@ -131,11 +131,11 @@ def test_reloaded_page_shows_all_output_after_one_click(open_notebook, gate):
     page.locator(".uv-run").wait_for()
     button = page.get_by_role("button", name="Show it here")
     button.wait_for()
-    keep(notebook, "reloaded")
+    save_screenshot(notebook, "reloaded")
     button.click()
     page.wait_for_selector("text=Showing the run")
     gate.open()
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     assert "Succeeded" in notebook.cell(1).inner_text()
     text = "".join("".join(output.get("text", "")) for output in notebook.outputs(1))
     assert text.count("line ") == 5
@@ -192,12 +192,12 @@ def test_panel_shows_how_to_continue_after_a_kernel_restart(open_notebook, gate)
     assert "Running" in text
     assert "%argo attach" in text
     assert not [widget for widget in page.locator(".jupyter-widgets-disconnected").all() if widget.is_visible()]
-    keep(notebook, "kernel-restarted")
+    save_screenshot(notebook, "kernel-restarted")
 
 
 def test_saved_panel_renders_untrusted_without_its_kernel(open_notebook, lab, context):
     notebook = open_notebook(SHORT_CELL)
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     notebook.page.wait_for_selector(STATIC)
     notebook.command("docmanager:save")
     notebook.page.wait_for_function("()=>!window.jupyterapp.shell.currentWidget.context.model.dirty")
@@ -222,7 +222,7 @@ def test_saved_panel_renders_untrusted_without_its_kernel(open_notebook, lab, co
             page.wait_for_timeout(1000)  # a second click on a slow page would fold the panel again
         assert "model not found" not in page.content()
         assert "Loading widget" not in page.content()
-        keep(copy, "reopened-untrusted")
+        save_screenshot(copy, "reopened-untrusted")
     finally:
         page.close()
 
@@ -250,7 +250,7 @@ def test_log_with_100_000_lines_is_truncated(open_notebook, gate):
     page.wait_for_selector("pre.uv-log:has-text('line ')")
     gate.open()
     assert page.locator("pre.uv-log").inner_text().count("\n") <= 501
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     gaps = sorted(page.evaluate("()=>window.gaps"))
     (jupyter.ROOT / "test-artifacts" / "frames.json").write_text(
         json.dumps({
@@ -302,7 +302,7 @@ def test_panel_is_usable_by_keyboard(open_notebook):
     focus_and_press(page, "Enter", ".uv-fold-run summary")
     focus_and_press(page, "Space", ".uv-fold-log summary")
     page.wait_for_selector("pre.uv-log:has-text('so far')")
-    keep(notebook, "keyboard-focus")
+    save_screenshot(notebook, "keyboard-focus")
     focus_and_press(page, "Enter", ".uv-argo .uv-stop", back=True)
     page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
     assert "so far" in notebook.cell(1).inner_text()
@@ -315,15 +315,15 @@ def test_panel_fits_and_is_legible_in_both_themes(open_notebook, theme):
     notebook.theme(theme)
     page.wait_for_selector(f"{BADGE}.uv-running")
     name = theme.split()[1].lower()
-    keep(notebook, f"{name}-wide")
+    save_screenshot(notebook, f"{name}-wide")
     page.set_viewport_size({"width": 900, "height": 800})
-    fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
+    wait_until_fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
     badge, stop = (page.locator(f".uv-argo {part}").bounding_box() for part in (".uv-badge", ".uv-stop"))
     assert abs(badge["y"] - stop["y"]) < 10, "Stop is not on the first line"
     for shape, width, height in (("narrow", 480, 800), ("zoomed", 640, 450)):  # the second is 1280 by 900 at 200 %
         page.set_viewport_size({"width": width, "height": height})
-        fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
-        keep(notebook, f"{name}-{shape}")
+        wait_until_fits(page, ".uv-argo", "button,.uv-badge,.uv-time")
+        save_screenshot(notebook, f"{name}-{shape}")
     unfold(page, "run")
     parts = (".uv-badge", ".uv-time", ".uv-name", ".uv-stop")
     contrast = contrasts(page, ".uv-argo", *parts)

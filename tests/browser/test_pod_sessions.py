@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from support.argo_server import ArgoServer
-from support.lab import KERNEL_IDLE, contrasts, fits, keep
+from support.lab import KERNEL_IDLE, contrasts, save_screenshot, wait_until_fits
 
 LINE = ".uv-argo-static"
 HERE = ".".join(map(str, sys.version_info[:3]))
@@ -33,14 +33,14 @@ def check_pod_session(open_notebook, server, theme):
     notebook = open_notebook(lines, *CELLS)
     page = notebook.page
     notebook.theme(f"JupyterLab {theme}")
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     notebook.run_through(2)
     assert "45" in notebook.text(2)
 
     notebook.run(3)
     notebook.wait_for_text(3, "begun")
     notebook.command("notebook:interrupt-kernel")
-    notebook.ended(3)
+    notebook.wait_for_end(3)
     assert "KeyboardInterrupt" in notebook.text(3)
 
     notebook.run_through(4)
@@ -48,7 +48,7 @@ def check_pod_session(open_notebook, server, theme):
     assert "return numbers[-1] / by" in notebook.text(4)
     notebook.run_through(5)
     assert "11" in notebook.text(5)
-    keep(notebook, f"pod-session-{theme.lower()}", 4)
+    save_screenshot(notebook, f"pod-session-{theme.lower()}", 4)
 
     page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.wait_for_timeout(500)
@@ -59,23 +59,23 @@ def check_pod_session(open_notebook, server, theme):
     assert "Rejoined session main" in notebook.text(6)
     assert "99" in notebook.text(6)
     assert len(server.workflows) == 1
-    keep(notebook, f"pod-session-rejoined-{theme.lower()}", 6)
+    save_screenshot(notebook, f"pod-session-rejoined-{theme.lower()}", 6)
 
     notebook.run_through(7)
     output = notebook.cell(7).locator(".jp-OutputArea")
     end_note = output.locator(":text('Session main ends at')").last
     end_note.wait_for()
     assert "'the last'" in notebook.text(7)
-    keep(notebook, f"pod-session-ending-{theme.lower()}", 7)
+    save_screenshot(notebook, f"pod-session-ending-{theme.lower()}", 7)
     output.locator(":text('Session main ended at')").last.wait_for()
     assert end_note.count() == 0
-    keep(notebook, f"pod-session-ended-{theme.lower()}", 7)
+    save_screenshot(notebook, f"pod-session-ended-{theme.lower()}", 7)
     notebook.run_through(8)
     assert "the session main has ended: idle for 10 s. Lost: " in notebook.text(8)
     assert "%argo restart main starts it again" in notebook.text(8)
-    keep(notebook, f"pod-session-lost-{theme.lower()}", 8)
+    save_screenshot(notebook, f"pod-session-lost-{theme.lower()}", 8)
 
     # The panel is one line that is legible in this theme.
     assert all(notebook.cell(number).locator(LINE).count() == 1 for number in range(3, 7))
-    fits(page, LINE, "*")
+    wait_until_fits(page, LINE, "*")
     assert min(contrasts(page, LINE, "summary").values()) >= 4.5

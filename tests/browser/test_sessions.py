@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.lab import KERNEL_IDLE, contrasts, fits, keep
+from support.lab import KERNEL_IDLE, contrasts, save_screenshot, wait_until_fits
 
 LINE = ".uv-argo-static"
 CELLS = (
@@ -20,13 +20,13 @@ def test_session_continues_after_interrupt_error_and_restart(open_notebook, them
     notebook = open_notebook(*CELLS)
     page = notebook.page
     notebook.theme(f"JupyterLab {theme}")
-    notebook.ended(1)
+    notebook.wait_for_end(1)
     assert "45" in notebook.text(1)
 
     notebook.run(2)
     notebook.wait_for_text(2, "begun")
     notebook.command("notebook:interrupt-kernel")
-    notebook.ended(2)
+    notebook.wait_for_end(2)
     assert "KeyboardInterrupt" in notebook.text(2)
 
     notebook.run_through(3)
@@ -35,7 +35,7 @@ def test_session_continues_after_interrupt_error_and_restart(open_notebook, them
     assert "return numbers[-1] / by" in text
     notebook.run_through(4)
     assert "11" in notebook.text(4)
-    keep(notebook, f"session-{theme.lower()}", 3)
+    save_screenshot(notebook, f"session-{theme.lower()}", 3)
 
     page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.wait_for_timeout(500)
@@ -45,10 +45,10 @@ def test_session_continues_after_interrupt_error_and_restart(open_notebook, them
     text = notebook.text(5)
     assert "Rejoined session main" in text
     assert "99" in text
-    keep(notebook, f"session-rejoined-{theme.lower()}", 5)
+    save_screenshot(notebook, f"session-rejoined-{theme.lower()}", 5)
 
     # The panel is one line that is legible in this theme.
     assert all(notebook.cell(number).locator(LINE).count() == 1 for number in range(2, 6))
-    fits(page, LINE, "*")
+    wait_until_fits(page, LINE, "*")
     assert min(contrasts(page, LINE, "summary").values()) >= 4.5
     assert notebook.cell(4).locator(LINE).bounding_box()["height"] < 40

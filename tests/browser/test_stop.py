@@ -43,7 +43,7 @@ def test_stop_terminates_all_processes_of_the_cell(open_notebook, kernel, releas
         notebook.command("notebook:interrupt-kernel")
     page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
     if how != "button after a reload":  # a reloaded page does not show that the cell has ended
-        notebook.ended(1)
+        notebook.wait_for_end(1)
     text = notebook.cell(1).inner_text()
     assert "pids" in text
     assert ("KeyboardInterrupt" if how == "interrupt" else "Stopped") in text

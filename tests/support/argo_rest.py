@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 def with_nodes(workflow: Workflow) -> dict:
     """The workflow with the nodes that a controller would add."""
     state = {"Pending": "Pending", "Running": "Running"}.get(workflow.pod["status"]["phase"], "")
-    main = next((one for one in workflow.pod["status"].get("containerStatuses", []) if one["name"] == "main"), {})
+    main = next(
+        (status for status in workflow.pod["status"].get("containerStatuses", []) if status["name"] == "main"), {}
+    )
     ended = main.get("state", {}).get("terminated")
     node = {"id": workflow.name, "type": "Pod", "templateName": "cell", "phase": state or "Succeeded"}
     if ended:
         code = ended["exitCode"]
         node |= {"phase": "Failed" if code else "Succeeded", "outputs": {"exitCode": str(code)}}
         node |= {"message": f"main: Error (exit code {code})"} if code else {}
-    made = workflow.made
-    return {**made, "status": {**made.get("status", {}), "nodes": {workflow.name: node}}}
+    workflow_object = workflow.made
+    return {**workflow_object, "status": {**workflow_object.get("status", {}), "nodes": {workflow.name: node}}}
 
 
 class ArgoRest:
@@ -78,23 +80,23 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != "Bearer secret":
             return self.respond(401, {"code": 16, "message": "token not valid"})
         events = re.fullmatch(f"{rest.base}/api/v1/workflow-events/nb", url.path)
-        found = re.fullmatch(rf"{rest.base}/api/v1/workflows/(?:nb)?(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
+        match = re.fullmatch(rf"{rest.base}/api/v1/workflows/(?:nb)?(?:/([^/]+))?(?:/(log|stop|terminate))?", url.path)
         if events:
             if rest.watch_denied:
                 return self.respond(403, {"error": {"grpc_code": 7, "http_code": 403, "message": rest.watch_denied}})
             return self.events(rest, query.get("listOptions.fieldSelector", "").partition("=")[2])
         if url.path == f"{rest.base}/api/v1/version":
             return self.respond(200, {"version": "v4.1.2"})
-        if not found:
+        if not match:
             return self.respond(404, {"code": 5, "message": "Not Found"})
-        name, verb = found.groups()
+        name, verb = match.groups()
         if self.command == "POST":
-            made = body["workflow"]
-            return self.respond(200, made if body["serverDryRun"] else created(rest.server, made))
+            workflow_object = body["workflow"]
+            return self.respond(200, workflow_object if body["serverDryRun"] else created(rest.server, workflow_object))
         if name is None:
             selector = query.get("listOptions.labelSelector", "")
-            items = [with_nodes(one) for one in rest.server.workflows.values()]
-            return self.respond(200, {"items": [one for one in items if is_selected(one, selector)]})
+            items = [with_nodes(item) for item in rest.server.workflows.values()]
+            return self.respond(200, {"items": [item for item in items if is_selected(item, selector)]})
         workflow = rest.server.workflows.get(name)
         missing = f'workflows.argoproj.io "{name}" not found'
         if workflow is None and verb == "log":
@@ -113,25 +115,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def events(self, rest: ArgoRest, name: str) -> None:
         self.begin()
-        before, until = None, time.monotonic() + 3
+        previous, deadline = None, time.monotonic() + 3
         with contextlib.suppress(OSError):
-            while time.monotonic() < until and not rest.closed:
+            while time.monotonic() < deadline and not rest.closed:
                 workflow = rest.server.workflows.get(name)
-                now = with_nodes(workflow) if workflow else None
-                if now != before and now:
-                    self.piece({"result": {"type": "MODIFIED", "object": now}})
-                    before = json.loads(json.dumps(now))
+                current = with_nodes(workflow) if workflow else None
+                if current != previous and current:
+                    self.piece({"result": {"type": "MODIFIED", "object": current}})
+                    previous = json.loads(json.dumps(current))
                 time.sleep(0.02)
             self.wfile.write(b"0\r\n\r\n")
 
     def log(self, rest: ArgoRest, workflow: Workflow, query: dict) -> None:
         self.begin()
-        since, at, sent = float(query.get("logOptions.sinceTime.seconds", 0)), 0, 0
+        since, position, sent = float(query.get("logOptions.sinceTime.seconds", 0)), 0, 0
         with contextlib.suppress(OSError):
             while not rest.closed:
                 log = workflow.logs.get(query["logOptions.container"])
-                lines, ended = log.after(at) if log else ([], "logOptions.follow" not in query)
-                at += len(lines)
+                lines, ended = log.after(position) if log else ([], "logOptions.follow" not in query)
+                position += len(lines)
                 for stamp, line in lines:
                     if time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone < since:
                         continue

@@ -104,7 +104,7 @@ class Workflow:
 
     def new_pod(self) -> None:
         self.pods += 1
-        before = [{"name": one["name"]} for one in self.template.get("initContainers", [])]
+        install_containers = [{"name": container["name"]} for container in self.template.get("initContainers", [])]
         name = self.name if self.attempts == 1 else f"{self.name}-cell-{self.pods}"
         self.pod = {
             "kind": "Pod",
@@ -116,7 +116,7 @@ class Workflow:
             },
             "spec": {
                 "nodeName": "n1",
-                "initContainers": [{"name": "init", "image": "quay.io/argoproj/argoexec:v4.1.2"}, *before],
+                "initContainers": [{"name": "init", "image": "quay.io/argoproj/argoexec:v4.1.2"}, *install_containers],
                 "containers": [{"name": "main", "resources": self.template.get("script", {}).get("resources", {})}],
             },
             "status": {"phase": "Pending"},
@@ -141,15 +141,18 @@ class Workflow:
                     return
                 time.sleep(0.01)
         uid = self.pod["metadata"]["uid"]
-        before = self.template.get("initContainers", [])
+        install_containers = self.template.get("initContainers", [])
         name, code = "main", 0
-        for one in before:
-            name, code = one["name"], self.execute(one, one["command"][1:], tmp=self.home / one["name"])
+        for container in install_containers:
+            name, code = (
+                container["name"],
+                self.execute(container, container["command"][1:], tmp=self.home / container["name"]),
+            )
         if code == 0:
             # After an install container, main must work without uv.
             script = self.template["script"]
             command = [*script["command"][1:], "-c", script["source"]]
-            uv = not before and script["image"] != NO_UV
+            uv = not install_containers and script["image"] != NO_UV
             # A kubelet reports this at once, and the state of a container later.
             self.pod["status"] = {**self.pod["status"], "conditions": [{"type": "Initialized", "status": "True"}]}
             self.server.changed("MODIFIED", self.pod)
@@ -182,18 +185,18 @@ class Workflow:
             text = re.sub("^/tmp", str(tmp), text)
             return text.replace("/uv-argo-store", str(self.home / "store")).replace("/uv-argo", str(self.home))
 
-        given = {one["name"]: here(self.server.value(one)) for one in container["env"]}
-        if "UV_ARGO_SESSION" in given:
-            given["UV_ARGO_SESSION"] = self.session(given["UV_ARGO_SESSION"])
-        elif program := given.get("UV_ARGO_PROGRAM"):  # of a template
+        environ = {variable["name"]: here(self.server.value(variable)) for variable in container["env"]}
+        if "UV_ARGO_SESSION" in environ:
+            environ["UV_ARGO_SESSION"] = self.session(environ["UV_ARGO_SESSION"])
+        elif program := environ.get("UV_ARGO_PROGRAM"):  # of a template
             text = re.sub(
                 '(?<=UV_ARGO_SESSION"\\] = base64.b64decode\\(")[^"]+',
                 lambda match: base64.b64encode(self.session(base64.b64decode(match[0]).decode()).encode()).decode(),
                 gzip.decompress(base64.b64decode(program)).decode(),
             )
-            given["UV_ARGO_PROGRAM"] = base64.b64encode(gzip.compress(text.encode())).decode()
-        if "UV_ARGO_EARLY" in given:
-            given["UV_ARGO_EARLY"] = json.dumps({**json.loads(given["UV_ARGO_EARLY"]), "port": self.port})
+            environ["UV_ARGO_PROGRAM"] = base64.b64encode(gzip.compress(text.encode())).decode()
+        if "UV_ARGO_EARLY" in environ:
+            environ["UV_ARGO_EARLY"] = json.dumps({**json.loads(environ["UV_ARGO_EARLY"]), "port": self.port})
         path = f"{Path(find_uv_bin()).parent}{os.pathsep}{os.environ['PATH']}" if uv else os.defpath
         # An image for this network has its certificates and proxies.
         network = {name: text for name, text in os.environ.items() if NETWORK.fullmatch(name)}
@@ -201,7 +204,7 @@ class Workflow:
         self.process = subprocess.Popen(
             # The base Python of a venv can have pip.
             [sys.executable if uv else getattr(sys, "_base_executable", sys.executable), *map(here, command)],
-            env={"PATH": path, "LANG": "C.UTF-8", **network, **given},
+            env={"PATH": path, "LANG": "C.UTF-8", **network, **environ},
             cwd=tmp,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -234,8 +237,10 @@ class Workflow:
     def status(self, phase: str, name: str, state: dict) -> None:
         """Set the pod's phase, and the state of one of its containers."""
         kind = "containerStatuses" if name == "main" else "initContainerStatuses"
-        known = {one["name"]: one for one in self.pod["status"].get(kind, [])} | {name: {"name": name, "state": state}}
-        self.pod["status"] = {**self.pod["status"], "phase": phase, kind: list(known.values())}
+        statuses = {
+            container_status["name"]: container_status for container_status in self.pod["status"].get(kind, [])
+        } | {name: {"name": name, "state": state}}
+        self.pod["status"] = {**self.pod["status"], "phase": phase, kind: list(statuses.values())}
         self.server.changed("MODIFIED", self.pod)
 
     def shutdown(self) -> None:
@@ -381,9 +386,9 @@ class ArgoServer:
     def __exit__(self, *_: object) -> None:
         self.ending.set()
         self.phase_given.set()
-        for one in self.workflows.values():
-            one.kill(signal.SIGKILL)
-            one.thread.join(10)
+        for workflow in self.workflows.values():
+            workflow.kill(signal.SIGKILL)
+            workflow.thread.join(10)
         self.closed = True
         self.http.shutdown()
         for connection in tuple(self.connections):
@@ -395,14 +400,14 @@ class ArgoServer:
         """The only template of a Workflow; for a WorkflowTemplate, with its parameters inserted, like Argo."""
         if "workflowTemplateRef" not in spec:
             return json.loads(json.dumps(spec["templates"][0]).replace("{{workflow.name}}", workflow))
-        named = self.templates[spec["workflowTemplateRef"]["name"]]["spec"]
-        text = json.dumps(named["templates"][0])
-        given = {one["name"]: one["value"] for one in spec["arguments"]["parameters"]}
-        for one in named["arguments"]["parameters"]:
-            value = json.dumps(given.get(one["name"], one.get("value")))[1:-1]
-            text = text.replace(f"{{{{workflow.parameters.{one['name']}}}}}", value)
+        template = self.templates[spec["workflowTemplateRef"]["name"]]["spec"]
+        text = json.dumps(template["templates"][0])
+        values = {parameter["name"]: parameter["value"] for parameter in spec["arguments"]["parameters"]}
+        for parameter in template["arguments"]["parameters"]:
+            value = json.dumps(values.get(parameter["name"], parameter.get("value")))[1:-1]
+            text = text.replace(f"{{{{workflow.parameters.{parameter['name']}}}}}", value)
         # The only expression in our templates.
-        owned = given.get("largeProgram") == "true"
+        owned = values.get("largeProgram") == "true"
         program = f"uv-argo-program-{workflow}" if owned else "uv-argo-no-program"
         text = text.replace("{{workflow.name}}", workflow)
         return json.loads(re.sub(r"\{\{=workflow\.parameters\.largeProgram == [^}]*\}\}", program, text))
@@ -421,24 +426,26 @@ class ArgoServer:
         reference = variable["valueFrom"]["secretKeyRef"]
         return self.secrets[reference["name"]][reference["key"]]
 
-    def fail(self, path: str, status: int, message: str = "told to fail", times: int = 1, **fields: object) -> None:
+    def fail(
+        self, path: str, status: int, message: str = "simulated failure", times: int = 1, **fields: object
+    ) -> None:
         """Make the next requests whose "METHOD path" contains `path` get this response."""
         self.failures += [(path, status, {"kind": "Status", "message": message, "code": status, **fields})] * times
 
 
 def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    with socket.socket() as free_socket:
+        free_socket.bind(("127.0.0.1", 0))
+        return int(free_socket.getsockname()[1])
 
 
 def is_selected(made: dict, selector: str) -> bool:
     """Whether a label selector of the forms KEY, KEY=VALUE and KEY!=VALUE, joined by commas, matches."""
     labels = made["metadata"]["labels"]
-    for one in filter(None, selector.split(",")):
-        key, comparison, value = re.fullmatch(r"([^!=]+)(!=|=)?(.*)", one).groups()
-        known = labels.get(key)
-        if not (known != value if comparison == "!=" else known == value if comparison else known is not None):
+    for requirement in filter(None, selector.split(",")):
+        key, comparison, value = re.fullmatch(r"([^!=]+)(!=|=)?(.*)", requirement).groups()
+        actual = labels.get(key)
+        if not (actual != value if comparison == "!=" else actual == value if comparison else actual is not None):
             return False
     return True
 
@@ -488,12 +495,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self.respond(201 if self.command == "POST" else 200, about)
         if url.path == "/apis/argoproj.io/v1alpha1/workflows":
             return self.listed(server, query, "at the cluster scope")
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?", url.path
         )
-        if not found:
+        if not match:
             return self.respond(404, {"message": "the server could not find the requested resource"})
-        kind, name, log = found.groups()
+        kind, name, log = match.groups()
         if log == "/portforward":
             return self.forward(server, name)
         if kind in ("workflowtemplates", "configmaps", "events"):
@@ -526,12 +533,12 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/selfsubjectreviews"):
             return {"status": {"userInfo": {"username": "tester"}}}
         if path.endswith("accessreviews"):
-            asked = body["spec"]["resourceAttributes"]
-            what = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
-            return {"status": {"allowed": (what, asked["verb"]) not in server.denied}}
+            attributes = body["spec"]["resourceAttributes"]
+            resource = "/".join(filter(None, (attributes["resource"], attributes.get("subresource"))))
+            return {"status": {"allowed": (resource, attributes["verb"]) not in server.denied}}
         return None
 
-    def misbehaves(self, server: ArgoServer, asked: str) -> bool:
+    def misbehaves(self, server: ArgoServer, request: str) -> bool:
         """Send the error that the token or the test requires; return whether there was one."""
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
         server.seen.append(token)
@@ -539,7 +546,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.respond(401, {"message": "Unauthorized"})
             return True
         for failure in server.failures:
-            if failure[0] in asked:
+            if failure[0] in request:
                 server.failures.remove(failure)
                 if failure[1] == 0:  # reset the connection without a response
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -566,7 +573,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self.refuse("list", "workflows", scope)
         selector = query.get("labelSelector", "")
         return self.respond(
-            200, {"items": [one.made for one in server.workflows.values() if is_selected(one.made, selector)]}
+            200,
+            {
+                "items": [
+                    workflow.made for workflow in server.workflows.values() if is_selected(workflow.made, selector)
+                ]
+            },
         )
 
     def patch(self, server: ArgoServer, workflow: Workflow, body: dict) -> None:
@@ -601,15 +613,15 @@ class _Handler(BaseHTTPRequestHandler):
             )
 
     def watch(self, server: ArgoServer, wanted: str, query: dict) -> None:
-        at = int(query["resourceVersion"])
+        position = int(query["resourceVersion"])
         self.begin()
         deadline = time.monotonic() + 5
         with contextlib.suppress(OSError):
             while time.monotonic() < deadline and not server.closed:
                 with server.condition:
-                    server.condition.wait_for(lambda at=at: len(server.changes) > at, 0.1)
-                    new = server.changes[at:]
-                at += len(new)
+                    server.condition.wait_for(lambda position=position: len(server.changes) > position, 0.1)
+                    new = server.changes[position:]
+                position += len(new)
                 for kind, pod in new:
                     if pod["metadata"]["labels"][LABEL] == wanted:
                         self.piece(json.dumps({"type": kind, "object": pod}).encode() + b"\n")
@@ -624,12 +636,12 @@ class _Handler(BaseHTTPRequestHandler):
         since = query.get("sinceTime", "")[:19]
         self.thaw(server)
         self.begin()
-        sent, at = 0, 0
+        sent, position = 0, 0
         with contextlib.suppress(OSError):
             while True:
                 self.thaw(server)
-                lines, ended = log.after(at)
-                at += len(lines)
+                lines, ended = log.after(position)
+                position += len(lines)
                 new = b"".join(f"{t} ".encode() + line for t, line in lines if t[:19] >= since)
                 if new and server.cut and sent + len(new) > server.cut:
                     # Cut in the middle of a line, without the final HTTP chunk.

@@ -68,12 +68,12 @@ class Engine:
     values: dict = field(default_factory=dict)
     interrupt: bool = False
     prepared: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
+    prepare_arguments: list = field(default_factory=list)
     started: list = field(default_factory=list)
     stopped: list = field(default_factory=list)
 
     def prepare(self, spec, *, notebook="", upgrade=False, **_):
-        self.asked.append((notebook, upgrade))
+        self.prepare_arguments.append((notebook, upgrade))
         target = Target(python=spec.python if spec.python.count(".") else PYTHON)
         self.prepared.append(spec)
         return Prepared(spec, Lock(packages=(), target=target))
@@ -87,8 +87,8 @@ class Engine:
         return self.prepared[-1]
 
 
-def ended(reason="ok", *seen, code=0):
-    return [*seen, ev.Exited(boot="b", n=len(seen) + 1, t=2.0, reason=reason, code=code)]
+def ended(reason="ok", *events, code=0):
+    return [*events, ev.Exited(boot="b", n=len(events) + 1, t=2.0, reason=reason, code=code)]
 
 
 def install(monkeypatch):

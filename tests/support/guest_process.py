@@ -72,11 +72,11 @@ def begin(
     **settings: object,
 ) -> Guest:
     """Start a supervisor whose run folder and store are in `home`."""
-    wanted = Settings(variables=cell_env, **settings)  # type: ignore[arg-type]
+    cell_settings = Settings(variables=cell_env, **settings)  # type: ignore[arg-type]
     spec = RunSpec(
-        cell=cell, requirements=requirements, push=push, pull=pull, settings=wanted, code=code, script=script
+        cell=cell, requirements=requirements, push=push, pull=pull, settings=cell_settings, code=code, script=script
     )
-    made = program.build(
+    built = program.build(
         spec,
         resolution or empty_lock(),
         guest=guest_text(*(["provision"] if uv else [])),
@@ -88,8 +88,8 @@ def begin(
     )
     run = home / "run"
     run.mkdir(parents=True, exist_ok=True)
-    (run / "program.py").write_text(made.source)
-    lifeline, kept = os.pipe()
+    (run / "program.py").write_text(built.source)
+    lifeline, parent_end = os.pipe()
     environ = os.environ | {
         "UV_ARGO_STORE": str(home / "store"),
         "UV_ARGO_RUN": str(run),
@@ -107,7 +107,7 @@ def begin(
         start_new_session=True,
     )
     os.close(lifeline)
-    return Guest(home=home, process=process, lifeline=kept)
+    return Guest(home=home, process=process, lifeline=parent_end)
 
 
 def text_of(state: RunState, stream: str = "stdout") -> str:

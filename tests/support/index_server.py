@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-Trouble = Literal[
+Fault = Literal[
     "401", "403", "404", "407", "429", "500", "503", "reset", "slow", "text", "wrong-hash", "corrupt", "truncated"
 ]
 """The fault of a package: a status, a broken connection, no response, plain text, or wrong bytes."""
@@ -44,7 +44,7 @@ Trouble = Literal[
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 
 BACKEND = '''
-"""A build backend that needs nothing: it packs the modules beside it."""
+"""A build backend without requirements: it packs the modules in its folder."""
 import os, zipfile
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
@@ -98,8 +98,8 @@ class IndexServer:
     address: str = "127.0.0.1"
     requests: list[str] = field(default_factory=list)
     _files: dict[str, dict[str, File]] = field(default_factory=dict)
-    _pages: dict[str, Trouble] = field(default_factory=dict)
-    _downloads: dict[str, Trouble] = field(default_factory=dict)
+    _pages: dict[str, Fault] = field(default_factory=dict)
+    _downloads: dict[str, Fault] = field(default_factory=dict)
     _sending: list[str] = field(default_factory=list)
     _closing: threading.Event = field(default_factory=threading.Event)
     _server: ThreadingHTTPServer | None = None
@@ -208,13 +208,13 @@ class IndexServer:
         """Remove all files of a package."""
         self._files.pop(canonicalize_name(name), None)
 
-    def misbehave(self, name: str, trouble: Trouble | Literal[""], *, where: Literal["page", "file"] = "page") -> None:
+    def misbehave(self, name: str, fault: Fault | Literal[""], *, where: Literal["page", "file"] = "page") -> None:
         """Add a fault to a package's page or files; "" removes it."""
-        if trouble in {"wrong-hash", "corrupt", "truncated"}:
+        if fault in {"wrong-hash", "corrupt", "truncated"}:
             where = "file"
         table = self._pages if where == "page" else self._downloads
-        if trouble:
-            table[canonicalize_name(name)] = trouble
+        if fault:
+            table[canonicalize_name(name)] = fault
         else:
             table.pop(canonicalize_name(name), None)
 
@@ -255,7 +255,7 @@ class IndexServer:
         return json.dumps(page).encode()
 
 
-_CORRUPT = b"this is no archive, whatever its name says\n" * 8
+_CORRUPT = b"this is not an archive, despite its name...\n" * 8
 
 
 class _Server(ThreadingHTTPServer):
@@ -293,8 +293,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = [part for part in path.split("/") if part]
         match parts:
-            case ["simple", name] if trouble := index._pages.get(name):
-                self._trouble(trouble)
+            case ["simple", name] if fault := index._pages.get(name):
+                self._misbehave(fault)
             case ["simple", name] if name in index._files:
                 self._send(200, index._page(name), JSON_TYPE)
             case ["files", name, filename] if name in index._files:
@@ -309,21 +309,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, name: str, filename: str) -> None:
         index = self.serving
         file = index._files[name].get(filename.removesuffix(".metadata"))
-        trouble = index._downloads.get(name)
+        fault = index._downloads.get(name)
         if file is None:
             self._send(404, b"no such file")
         elif filename.endswith(".metadata"):
             # Without a fault, because the download is tested, and uv reads the metadata first.
             self._send(200, file.metadata.encode())
-        elif trouble == "wrong-hash":
+        elif fault == "wrong-hash":
             self._send(200, file.body + b"\0")
-        elif trouble == "corrupt":
+        elif fault == "corrupt":
             self._send(200, _CORRUPT)
-        elif trouble == "truncated":
+        elif fault == "truncated":
             self._send(200, file.body[: len(file.body) // 2], length=len(file.body))
             self.close_connection = True
-        elif trouble:
-            self._trouble(trouble)
+        elif fault:
+            self._misbehave(fault)
         else:
             index._sending.append(filename)
             index.most_at_once = max(index.most_at_once, len(index._sending))
@@ -331,19 +331,19 @@ class _Handler(BaseHTTPRequestHandler):
             index._sending.remove(filename)
             self._send(200, file.body)
 
-    def _trouble(self, trouble: Trouble) -> None:
-        if trouble == "reset":
+    def _misbehave(self, fault: Fault) -> None:
+        if fault == "reset":
             # With a linger time of 0, close() resets the connection.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             self.close_connection = True
-        elif trouble == "slow":
+        elif fault == "slow":
             self.serving._closing.wait(60)
             self.close_connection = True
-        elif trouble == "text":
+        elif fault == "text":
             self._send(200, b"Welcome to the hotel. Please accept the terms.\n", "text/plain")
         else:
-            self._send(int(trouble), HTTPStatus(int(trouble)).phrase.encode())
+            self._send(int(fault), HTTPStatus(int(fault)).phrase.encode())
 
     def _send(
         self,

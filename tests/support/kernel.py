@@ -12,7 +12,7 @@ from jupyter_client.manager import KernelManager
 
 
 @dataclass
-class Shown:
+class CellOutput:
     """The output of one cell."""
 
     messages: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -52,10 +52,10 @@ class Kernel:
         """Send a cell, and return the id of its request."""
         return self.client.execute(code, allow_stdin=stdin)
 
-    def finish(self, request: str, seconds: float = 60, until: str = "", others: tuple[str, ...] = ()) -> Shown:
+    def finish(self, request: str, seconds: float = 60, until: str = "", others: tuple[str, ...] = ()) -> CellOutput:
         """Wait until the cell has ended, or has shown the text `until`; collect output of `others` in `self.others`."""
-        shown = Shown()
-        self.others = {other: Shown() for other in others}
+        output = CellOutput()
+        self.others = {other: CellOutput() for other in others}
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -68,12 +68,12 @@ class Kernel:
                 self.others[parent].messages.append((kind, content))
             if parent != request:
                 continue
-            shown.messages.append((kind, content))
-            if (kind == "status" and content["execution_state"] == "idle") or (until and until in shown.text):
-                return shown
-        raise AssertionError(f"it did not end: {shown}")
+            output.messages.append((kind, content))
+            if (kind == "status" and content["execution_state"] == "idle") or (until and until in output.text):
+                return output
+        raise AssertionError(f"the cell did not end: {output}")
 
-    def run(self, code: str, *, stdin: bool = True) -> Shown:
+    def run(self, code: str, *, stdin: bool = True) -> CellOutput:
         """Run a cell to its end."""
         return self.finish(self.begin(code, stdin=stdin))
 

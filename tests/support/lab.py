@@ -41,15 +41,15 @@ class Lab:
         settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(NO_NEWS), encoding="utf-8")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        with socket.socket() as free_socket:
+            free_socket.bind(("127.0.0.1", 0))
+            self.port = free_socket.getsockname()[1]
         names = ("SETTINGS", "WORKSPACES")
-        own = {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in names}
-        own |= {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+        own_environ = {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in names}
+        own_environ |= {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        own |= {"IPYTHONDIR": str(folder / "ipython"), "UV_ARGO_HOME": str(folder / "home"), "PYTHONPATH": path}
-        own["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        own_environ |= {"IPYTHONDIR": str(folder / "ipython"), "UV_ARGO_HOME": str(folder / "home"), "PYTHONPATH": path}
+        own_environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("UV_ARGO_")}
         self.log = (folder / "server.log").open("wb")
         self.process = subprocess.Popen(
@@ -59,12 +59,12 @@ class Lab:
                 f"--ServerApp.root_dir={self.notebooks}", "--LabApp.expose_app_in_browser=True",
                 "--LabApp.extension_manager=readonly",
             ],
-            env=inherited | own, cwd=folder, stdout=self.log, stderr=subprocess.STDOUT,
+            env=inherited | own_environ, cwd=folder, stdout=self.log, stderr=subprocess.STDOUT,
         )  # fmt: skip
         deadline = time.monotonic() + 60
         while True:
             try:
-                self.ask("api/status")
+                self.request("api/status")
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     self.close()
@@ -73,22 +73,22 @@ class Lab:
             else:
                 return
 
-    def ask(self, path, method="GET"):
+    def request(self, path, method="GET"):
         """Send a request to the server, and return the JSON response."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"token {self.token}"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            text = answer.read()
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read()
         return json.loads(text) if text else None
 
-    def kernel(self, name, python):
+    def add_kernel(self, name, python):
         """Add a kernel with this Python."""
-        spec = self.folder / "data" / "kernels" / name
-        spec.mkdir(parents=True, exist_ok=True)
+        folder = self.folder / "data" / "kernels" / name
+        folder.mkdir(parents=True, exist_ok=True)
         argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        about = {"argv": argv, "display_name": name, "language": "python"}
-        (spec / "kernel.json").write_text(json.dumps(about), encoding="utf-8")
+        kernel_spec = {"argv": argv, "display_name": name, "language": "python"}
+        (folder / "kernel.json").write_text(json.dumps(kernel_spec), encoding="utf-8")
 
     def write(self, name, *cells, kernel="python3"):
         """Write a notebook with these code cells, without outputs; return its path."""
@@ -100,8 +100,8 @@ class Lab:
 
     def close_sessions(self):
         """End all kernels."""
-        for session in self.ask("api/sessions"):
-            self.ask(f"api/sessions/{session['id']}", "DELETE")
+        for session in self.request("api/sessions"):
+            self.request(f"api/sessions/{session['id']}", "DELETE")
 
     def close(self):
         """End the server and its kernels."""
@@ -129,7 +129,7 @@ class Notebook:
     def reload(self):
         """Save the notebook, and reload the page."""
         self.command("docmanager:save")
-        # During a run, the notebook is dirty again at once, so wait for a change of its file.
+        # During a run, the notebook never stays saved, so wait for a change of its file.
         path = self.lab.notebooks / self.name
         deadline = time.monotonic() + LIMIT
         while "widget-view" not in path.read_text(encoding="utf-8"):
@@ -154,7 +154,7 @@ class Notebook:
     def run_through(self, number):
         """Run a cell, and wait for its end."""
         self.run(number)
-        self.ended(number)
+        self.wait_for_end(number)
 
     def text(self, number):
         """The text of a cell's outputs."""
@@ -172,7 +172,7 @@ class Notebook:
         """Run a command of JupyterLab."""
         self.page.evaluate("([n,a])=>window.jupyterapp.commands.execute(n,a)", [name, arguments])
 
-    def ended(self, number):
+    def wait_for_end(self, number):
         """Wait until a cell has ended and shows its execution number."""
         self.page.wait_for_function(
             "n=>/^\\[\\d+\\]/.test(document.querySelectorAll('.jp-Notebook .jp-Cell')[n]"
@@ -195,12 +195,12 @@ class Notebook:
 
 
 @contextlib.contextmanager
-def browser(play, **given):
+def browser(play, **options):
     """Chromium with a new profile."""
     with tempfile.TemporaryDirectory() as profile:
         context = play.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, headless=True, args=list(FLAGS),
-            permissions=["clipboard-read", "clipboard-write"], **{"viewport": {"width": 1280, "height": 900}} | given,
+            permissions=["clipboard-read", "clipboard-write"], **{"viewport": {"width": 1280, "height": 900}} | options,
         )  # fmt: skip
         try:
             yield context
@@ -213,8 +213,8 @@ def unfold(page, name):
     page.locator(f".uv-fold-{name} summary").click()
 
 
-def keep(notebook, name, number=1):
-    """Save a picture of a cell for people: test-artifacts/NAME.png."""
+def save_screenshot(notebook, name, number=1):
+    """Save a screenshot of a cell: test-artifacts/NAME.png."""
     notebook.page.wait_for_timeout(300)  # until the transition of the theme has ended
     notebook.cell(number).scroll_into_view_if_needed()
     notebook.page.screenshot(path=ROOT / "test-artifacts" / f"{name}.png")
@@ -231,7 +231,7 @@ def focus(page, selector, *, back=False):
     assert ring == "solid", "the focus cannot be seen"
 
 
-def fits(page, root, parts):
+def wait_until_fits(page, root, parts):
     """Wait until the element is within the window, and its parts are within the element."""
     page.wait_for_function(
         """([root,parts])=>{const p=document.querySelector(root),w=p.getBoundingClientRect();
@@ -242,7 +242,7 @@ def fits(page, root, parts):
 
 
 def contrasts(page, root, *parts):
-    """The contrast between the text of each part and its background."""
+    """Contrast ratios between the text of each part and its background."""
     return page.evaluate(CONTRAST, [f"{root} {part}" for part in parts])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.cases import each
-from support.requirement_lists import WHEEL, refusal
+from support.requirement_lists import WHEEL, parse_error
 
 from uv_argo_magic.core.requirements.parser import parse
 
@@ -26,5 +26,5 @@ from uv_argo_magic.core.requirements.parser import parse
     ],
 )
 def test_hint_shows_the_corrected_line(text, line):
-    assert refusal(text).hint.removeprefix("Write: ") == line
+    assert parse_error(text).hint.removeprefix("Write: ") == line
     assert parse(line)

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement as Parsed
 from support.cases import each
-from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, refusal
+from support.requirement_lists import ACCEPTED, ACCEPTED_IN_FILES, REFUSED, REFUSED_IN_FILES, parse_error
 
 from uv_argo_magic.core.requirements.model import Requirement, Requirements
 from uv_argo_magic.core.requirements.parser import merge, parse, parse_items
@@ -39,7 +39,7 @@ def test_valid_requirements_in_files_are_accepted(text, lines):
 
 @each(("text", "where", "words"), REFUSED.values())
 def test_invalid_requirements_are_rejected(text, where, words):
-    error = refusal(text)
+    error = parse_error(text)
     assert error.message.startswith(where if where == "--deps" else f"--deps, {where}")
     assert where in {"--deps", "character"} or error.message.startswith(f"--deps, {where}:")
     assert words in error.message
@@ -48,7 +48,7 @@ def test_invalid_requirements_are_rejected(text, where, words):
 
 @each(("text", "where", "words"), REFUSED_IN_FILES.values())
 def test_invalid_requirements_in_files_are_rejected(text, where, words):
-    error = refusal(text, source="-r", file=True)
+    error = parse_error(text, source="-r", file=True)
     assert error.message.startswith(where if where == "-r" else f"-r, {where}:")
     assert words in error.message
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 from support.cases import each
-from support.requirement_lists import refusal
+from support.requirement_lists import parse_error
 
 from uv_argo_magic.core.requirements import scanner
 
 
 def test_long_lines_are_not_shown():
-    assert "Write" not in refusal("x " * 200 + "numpy=2").hint
+    assert "Write" not in parse_error("x " * 200 + "numpy=2").hint
 
 
 def test_long_text_is_truncated():
-    error = refusal("./" + "x" * 1000)
+    error = parse_error("./" + "x" * 1000)
     assert f'"./{"x" * 55}..."' in error.message
 
 
@@ -34,13 +34,13 @@ def test_long_text_is_truncated():
     ],
 )
 def test_errors_contain_no_password(text):
-    error = refusal(text)
+    error = parse_error(text)
     assert "secret" not in error.message + error.hint
     assert "cr@et" not in error.message + error.hint
 
 
 def test_errors_start_with_source_and_position():
-    assert refusal("numpy\npandas =2", source="environment of the cell").message.startswith(
+    assert parse_error("numpy\npandas =2", source="environment of the cell").message.startswith(
         "environment of the cell, line 2, character 8: "
     )
 

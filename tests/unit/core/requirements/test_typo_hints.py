@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from support.cases import each
-from support.requirement_lists import refusal
+from support.requirement_lists import parse_error
 
 from uv_argo_magic.core.requirements.typo_hints import OPTIONS
 
 
 @each(("option", "advice"), OPTIONS.items())
 def test_pip_options_are_rejected_with_advice(option, advice):
-    error = refusal(f"numpy {option} value")
+    error = parse_error(f"numpy {option} value")
     assert error.message == f'--deps, character 7: "{option}" is an option, not a requirement; {advice}'
 
 
