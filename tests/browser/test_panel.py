@@ -165,18 +165,20 @@ def test_page_with_slow_widget_code_misses_no_update(open_notebook, gate):
     notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
-    held = []
+    held_requests = []
 
     def hold_widget_code(route):
         text = route.fetch().text()
-        held.append((route, text)) if "HTMLModel" in text else route.fulfill(body=text, content_type="text/javascript")
+        held_requests.append((route, text)) if "HTMLModel" in text else route.fulfill(
+            body=text, content_type="text/javascript"
+        )
 
     page.route("**/jupyterlab-manager/static/*.js*", hold_widget_code)
     notebook.reload()
-    until(lambda: page.wait_for_timeout(50) or held, "the page does not load its widgets")
+    until(lambda: page.wait_for_timeout(50) or held_requests, "the page does not load its widgets")
     page.evaluate(WATCH_FOR_OFFER)
     page.wait_for_function("window.offered")
-    ((route, text),) = held
+    ((route, text),) = held_requests
     route.fulfill(body=text, content_type="text/javascript")
     page.get_by_role("button", name="Show it here").wait_for()
 
@@ -266,11 +268,11 @@ def test_log_with_100_000_lines_is_truncated(open_notebook, gate):
     assert "98,000 lines omitted" in text
 
 
-EVIL = "</pre></script><script>window.XSS=1</script><img src=x onerror='window.XSS=1'>\"'&lt;"
+HOSTILE_TEXT = "</pre></script><script>window.XSS=1</script><img src=x onerror='window.XSS=1'>\"'&lt;"
 
 
 def test_hostile_text_stays_text(open_notebook, gate):
-    printing = f"import sys\nevil = {EVIL!r}\nprint(evil, flush=True)\nprint(evil, file=sys.stderr)\n"
+    printing = f"import sys\nevil = {HOSTILE_TEXT!r}\nprint(evil, flush=True)\nprint(evil, file=sys.stderr)\n"
     notebook = open_notebook(
         gate.cell.replace("import os", printing + "import os") + "raise type(evil, (Exception,), {})(evil)\n"
     )

@@ -62,8 +62,8 @@ class Kernel:
     def text(self, cell, name="stdout"):
         return "".join(
             content["text"]
-            for at, kind, content in self.messages
-            if (at, kind) == (cell, "stream") and content["name"] == name
+            for message_cell, kind, content in self.messages
+            if (message_cell, kind) == (cell, "stream") and content["name"] == name
         )
 
 
@@ -189,14 +189,14 @@ def test_detach_waits_under_capture(kernel):
 
 
 @pytest.mark.parametrize(
-    ("panel", "stdin", "refused"),
+    ("panel", "stdin", "is_waiting"),
     [("auto", True, False), ("static", True, True), ("text", True, True), ("auto", False, True), ("none", True, False)],
 )
-def test_detach_requires_a_live_panel(panel, stdin, refused):
+def test_detach_requires_a_live_panel(panel, stdin, is_waiting):
     parent = {"content": {"allow_stdin": stdin}}
     publisher = SimpleNamespace(session=object(), pub_socket=object())
     shell = SimpleNamespace(kernel=object(), display_pub=publisher, get_parent=lambda: parent)
-    assert bool(background.why_not(shell, Settings(panel=panel))) is refused
+    assert bool(background.why_not(shell, Settings(panel=panel))) is is_waiting
     assert "needs a notebook" in background.why_not(SimpleNamespace(), Settings())
     captured = SimpleNamespace(kernel=object(), display_pub=SimpleNamespace(), get_parent=lambda: parent)
     assert "cannot show output later" in background.why_not(captured, Settings())
@@ -267,19 +267,19 @@ def test_interrupted_cell_returns_before_the_run_stops(kernel):
 
 
 class FakeRun:
-    """A run of this kernel that ends when the test sets `over`."""
+    """A run of this kernel that ends when the test sets `may_end`."""
 
     def __init__(self):
         self.id, self.state, self.settings = "r9", play("out\n"), Settings(panel="none")
         self.name = "fake-1"
-        self.over = threading.Event()
+        self.may_end = threading.Event()
         self.problem = None
 
     def lock(self):
         return None
 
     def follow(self, *renderers):
-        self.over.wait(60)
+        self.may_end.wait(60)
         for renderer in renderers:
             renderer.update(self.state)
 
@@ -309,7 +309,7 @@ def test_background_view_ends_with_its_run(problem):
     run.state = play(
         write("more\n", ("result", {"data": {"text/plain": "1"}}), ("clear", {}), ("exit", {"reason": "ok"}))
     )
-    run.over.set()
+    run.may_end.set()
     thread.join(60)
     assert not thread.is_alive()
     assert all(message[2] is parent for message in session.sent)
@@ -335,14 +335,14 @@ def test_attach_rejects_a_run_of_another_kernel(shell):
 
 
 class EndlessBackend(FakeBackend):
-    """A backend whose run ends when the test sets `over`, even if a stop was requested."""
+    """A backend whose run ends when the test sets `may_end`, even if a stop was requested."""
 
     def __init__(self):
         super().__init__()
-        self.over = threading.Event()
+        self.may_end = threading.Event()
 
     def watch(self, name):
-        self.over.wait(60)
+        self.may_end.wait(60)
         yield "last words\n"
 
 
@@ -394,7 +394,7 @@ def test_second_interrupt_returns_with_a_hint(capsys):
     stderr = capsys.readouterr().err
     assert f"{run.id} has not ended yet. To request a stop again: uv-argo stop {run.id}\n" in stderr
     assert f"To stop it without uv-argo-magic:\n    true {run.name}\n" in stderr
-    backend.over.set()
+    backend.may_end.set()
     assert run.wait(60).outcome == "Stopped"
 
 
@@ -418,7 +418,7 @@ def test_stop_hands_the_run_over_to_a_background_view(how, capsys):
     assert capsys.readouterr().err == ""
     (view,) = views
     view.start()
-    backend.over.set()
+    backend.may_end.set()
     view.join(60)
     assert (run.state.outcome, run.logs()) == ("Stopped", "last words\n")
 
@@ -430,7 +430,7 @@ def test_second_interrupt_after_the_hand_over_prints_a_hint(capsys):
         run.follow(InterruptedRenderer(2), hand_over=lambda: views.append(1))
     assert views == [1]
     assert "To stop it without uv-argo-magic" in capsys.readouterr().err
-    run._backend.over.set()
+    run._backend.may_end.set()
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_stop_is_retried_if_the_backend_is_unavailable(problem, expected_tries, 
     run = start_run(backend)
     run.ask_to_stop("a test")
     until(lambda: len(tries) == expected_tries)
-    backend.over.set()
+    backend.may_end.set()
     assert f"Could not stop the run: {problem}." in run.wait(60).notes
     assert run.state.notes == (f"Could not stop the run: {problem}.",)
     assert len(tries) == expected_tries
@@ -459,7 +459,7 @@ def test_stop_is_retried_if_the_backend_is_unavailable(problem, expected_tries, 
 def test_first_interrupt_waits_for_the_last_output(capsys):
     backend = EndlessBackend()
     run = start_run(backend)
-    threading.Timer(0.2, backend.over.set).start()
+    threading.Timer(0.2, backend.may_end.set).start()
     with pytest.raises(KeyboardInterrupt):
         run.follow(InterruptedRenderer(1))
     assert (run.state.outcome, run.logs(), capsys.readouterr().err) == ("Stopped", "last words\n", "")
@@ -472,7 +472,7 @@ def test_concurrent_views_end_with_the_same_state():
     views = [threading.Thread(target=lambda: ends.append(run.follow(SimpleNamespace(update=str)))) for _ in range(3)]
     for view in views:
         view.start()
-    backend.over.set()
+    backend.may_end.set()
     for view in views:
         view.join(60)
     assert [state.outcome for state in ends] == ["Lost"] * 3
@@ -484,7 +484,7 @@ def test_result_binds_pulled_values():
     run._hooks = engine.Hooks(bind=bound.update)
     run._state = play(write(("value", {"name": "x", "body": values.encode("x", 5, 99)}), ("exit", {"reason": "ok"})))
     run._ended.set()
-    run._backend.over.set()
+    run._backend.may_end.set()
     assert run.result(0) == {"x": 5} == bound
 
 

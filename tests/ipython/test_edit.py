@@ -233,11 +233,11 @@ def test_file_with_errors_is_shown_as_text(open_editor):
 def test_editor_reports_unwritable_file(open_editor, tmp_path, monkeypatch):
     view = open_editor("alpha\n")
 
-    def refuse(*_):
+    def fail_to_write(*_):
         raise SpecError("study.requirements.txt cannot be written: No space left on device", hint="Make room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(editor.edit, "write", refuse)
+        patch.setattr(editor.edit, "write", fail_to_write)
         view.widgets._add.value = "beta"
     assert "No space left" in view.widgets._foot.value
     assert "Not saved" in view.widgets._foot.value

@@ -28,9 +28,9 @@ shell, button, clicked, pages = get_ipython(), Button(), threading.Event(), []
 button.on_click(lambda _: clicked.set())
 kernel_messages.at_once(button)
 listener = kernel_messages.of(shell)
-took = []
+requests = []
 def take(message, waiting):
-    took.append((message.id, waiting))
+    requests.append((message.id, waiting))
 with listener.blocking(kernel_messages.Blocked(parent=shell.get_parent(), on_request=take)):
     print(button.comm.comm_id, HTML("other").comm.comm_id, flush=True)
     for _ in range(200):
@@ -111,7 +111,7 @@ def test_blocking_cell_responds_to_new_pages_and_clicks(client):
         pass
     assert message["parent_header"]["msg_id"] == request["header"]["msg_id"]
     assert message["content"]["data"]["state"]["value"] == "other"
-    queued_id = client.execute("listener.has_other_page('none', 0.0), took")
+    queued_id = client.execute("listener.has_other_page('none', 0.0), requests")
     click = {"method": "custom", "content": {"event": "click"}}
     client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": comm_id, "data": click}))
     assert next_output(client) == "clicked"

@@ -151,9 +151,9 @@ def test_notes_and_errors_contain_no_password(shell, private_index, monkeypatch)
         shell.run_cell_magic("argo", "--deps alpha --set indexes=corp=$url", "import alpha")
         shell.run_line_magic("argo", "lock")
         shell.run_line_magic("argo", "packages")
-    printed = captured.stdout + captured.stderr + repr([output.data for output in captured.outputs])
-    assert "corp" in printed
-    assert not has_secret(printed.encode())
+    output_text = captured.stdout + captured.stderr + repr([output.data for output in captured.outputs])
+    assert "corp" in output_text
+    assert not has_secret(output_text.encode())
     with pytest.raises(Exception, match="requires authentication") as exc_info:
         shell.run_cell_magic("argo", "--deps beta --set indexes=corp=" + url.replace(SECRET, SECRET + "x"), "1")
     assert not has_secret(f"{exc_info.value}{exc_info.value.hint}".encode())
@@ -170,17 +170,17 @@ def test_policy_errors_and_audit_log_contain_no_credentials(shell, private_index
         shell.run_cell("%argo policy")
         shell.run_cell("%argo policy explain alpha --set indexes=corp=" + url)
     assert "is not a trusted index" in str(error)
-    printed = captured.stdout + captured.stderr + repr([output.data for output in captured.outputs])
-    printed += f"{error!r}{error}{error.hint}"
-    assert not has_secret(printed.encode())
+    output_text = captured.stdout + captured.stderr + repr([output.data for output in captured.outputs])
+    output_text += f"{error!r}{error}{error.hint}"
+    assert not has_secret(output_text.encode())
     (tmp_path / "uv-argo-policy.toml").write_text('[packages]\nblocked = ["beta"]\n')
     with capture_output() as captured:
         error = shell.run_cell(f"%%argo {line}\nimport alpha").error_in_exec
     assert "beta 1.0 is blocked" in str(error)
     assert not has_secret(f"{error!r}{error}{captured.stdout}".encode())
-    written = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
-    assert "audit.jsonl" in {path.name for path in written}
-    assert [path for path in written if has_secret(path.read_bytes())] == []
+    files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert "audit.jsonl" in {path.name for path in files}
+    assert [path for path in files if has_secret(path.read_bytes())] == []
 
 
 def test_repr_contains_no_secret(private_index):

@@ -174,10 +174,10 @@ def output_of_failing_cell(shell, cell):
 def plain_and_rebuilt(shell, cell):
     """The output of a plain cell, and of the same cell with the magic; with the same cell numbers."""
     plain = output_of_failing_cell(shell, "# comment instead of the magic\n" + cell)
-    ours = output_of_failing_cell(shell, "%%argo --deps 'x'\n" + cell)
-    assert "\u2063" not in ours
+    rebuilt = output_of_failing_cell(shell, "%%argo --deps 'x'\n" + cell)
+    assert "\u2063" not in rebuilt
     texts = []
-    for text in (plain, ours):
+    for text in (plain, rebuilt):
         numbered = re.sub(r"In\[\d+\]", "In[n]", text)
         counted = re.sub(r"similar frames: (.*) \(\d+ times\)", r"similar frames: \1", numbered)
         texts.append(counted.replace("%%argo --deps 'x'", "# comment instead of the magic"))
@@ -210,23 +210,23 @@ def test_traceback_is_the_same_as_in_a_plain_cell(shell, cell, colors):
     # IPython is slow with deep tracebacks: it searches all modules for each frame.
     sys.setrecursionlimit(RECURSION_LIMIT)
     try:
-        plain, ours = plain_and_rebuilt(shell, cell)
+        plain, rebuilt = plain_and_rebuilt(shell, cell)
     finally:
         sys.setrecursionlimit(limit)
     if colors == "linux":
         # The line of the magic has the colour of a comment; everything else is the same.
-        assert "\x1b[" in ours
-    assert ours == plain
+        assert "\x1b[" in rebuilt
+    assert rebuilt == plain
 
 
 @pytest.mark.parametrize("mode", ["Plain", "Minimal"])
 def test_traceback_modes_are_supported(shell, mode):
     shell.run_line_magic("xmode", mode)
     try:
-        plain, ours = plain_and_rebuilt(shell, "def f(x):\n    return 1/x\nf(0)")
+        plain, rebuilt = plain_and_rebuilt(shell, "def f(x):\n    return 1/x\nf(0)")
     finally:
         shell.run_line_magic("xmode", "Context")
-    assert ours == plain
+    assert rebuilt == plain
 
 
 def test_verbose_mode_marks_values_as_not_sent(shell):
@@ -239,16 +239,16 @@ def test_verbose_mode_marks_values_as_not_sent(shell):
 
 
 def test_frames_of_libraries_show_the_remote_lines(shell):
-    plain, ours = plain_and_rebuilt(shell, "import json\njson.loads('{')")
-    heads = [line for line in ours.splitlines() if line.startswith(("File ", "Cell "))]
+    plain, rebuilt = plain_and_rebuilt(shell, "import json\njson.loads('{')")
+    heads = [line for line in rebuilt.splitlines() if line.startswith(("File ", "Cell "))]
     plain_heads = [line for line in plain.splitlines() if line.startswith(("File ", "Cell "))]
     # Paths are shortened, since the files exist only in the pod or the environment store.
     assert heads == [re.sub(r"^File .*/(?=json/)", "File ", line) for line in plain_heads]
     assert any(line.startswith("File json/decoder.py:") for line in heads)
     assert len(heads) == 4
-    arrows = [[line.split() for line in text.splitlines() if "-->" in line] for text in (ours, plain)]
+    arrows = [[line.split() for line in text.splitlines() if "-->" in line] for text in (rebuilt, plain)]
     assert arrows[0] == arrows[1]
-    assert "test_traceback" not in ours
+    assert "test_traceback" not in rebuilt
 
 
 def test_local_file_with_the_same_path_is_not_shown(shell, tmp_path):
@@ -267,10 +267,10 @@ def test_exception_groups_are_shown_as_by_python(shell):
     cell = (
         "def g(x): raise ValueError(x)\ntry: g(1)\nexcept ValueError as e: one = e\nraise ExceptionGroup('many', [one])"
     )
-    plain, ours = plain_and_rebuilt(shell, cell)
+    plain, rebuilt = plain_and_rebuilt(shell, cell)
     plain = re.sub(r'  \|   File ".*interactiveshell.py", line .*\n.*exec\(.*\n(?:  \| +[~^]+\n)?', "", plain)
     files = re.compile(r'File "<ipython-input-.*?>"')
-    assert files.sub("File", ours) == files.sub("File", plain)
+    assert files.sub("File", rebuilt) == files.sub("File", plain)
 
 
 @pytest.mark.parametrize("cell", ["import sys\nsys.exit(3)", "raise KeyboardInterrupt", "raise GeneratorExit"])
@@ -282,9 +282,9 @@ def test_exit_exceptions_are_shown_as_errors(shell, cell):
 
 
 def test_syntax_error_at_run_time_shows_its_position(shell):
-    plain, ours = plain_and_rebuilt(shell, "import ast\nast.parse('x = (')")
-    assert ours.splitlines()[-4:] == plain.splitlines()[-4:]
-    assert "Cell In[n], line 3" in ours
+    plain, rebuilt = plain_and_rebuilt(shell, "import ast\nast.parse('x = (')")
+    assert rebuilt.splitlines()[-4:] == plain.splitlines()[-4:]
+    assert "Cell In[n], line 3" in rebuilt
 
 
 def test_local_syntax_error_is_shown_as_in_a_plain_cell(shell):

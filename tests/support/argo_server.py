@@ -57,10 +57,10 @@ class Log:
         now = dt.datetime.now(dt.UTC)
         self.lines.append((now.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z", line))
 
-    def after(self, at: int) -> tuple[list[tuple[str, bytes]], bool]:
+    def after(self, position: int) -> tuple[list[tuple[str, bytes]], bool]:
         """The lines from number `at` on, and whether these are the last; consistent while other threads write."""
         ended = self.ended  # read before the lines, so that lines written in between are in the next call
-        return self.lines[at:], ended
+        return self.lines[position:], ended
 
 
 class Workflow:
@@ -301,15 +301,15 @@ class Workflow:
             log.ended = True
         self.server.changed("DELETED", deleted)
 
-        def again() -> None:
+        def recreate() -> None:
             if "shutdown" not in self.made["spec"]:
                 self.new_pod()
                 self.start()
             else:
                 self.made["status"] = {"phase": "Failed", "message": "Stopped with strategy 'Terminate'"}
 
-        self.again = threading.Timer(0.5, again)
-        self.again.start()
+        self.recreation = threading.Timer(0.5, recreate)
+        self.recreation.start()
 
 
 class _Http(ThreadingHTTPServer):
@@ -491,10 +491,10 @@ class _Handler(BaseHTTPRequestHandler):
         server.calls.append((self.command, url.path, url.query))
         if self.misbehaves(server, f"{self.command} {url.path}?{url.query}"):
             return None
-        if (about := self.about(server, url.path, body)) is not None:
-            return self.respond(201 if self.command == "POST" else 200, about)
+        if (api_response := self.api_response(server, url.path, body)) is not None:
+            return self.respond(201 if self.command == "POST" else 200, api_response)
         if url.path == "/apis/argoproj.io/v1alpha1/workflows":
-            return self.listed(server, query, "at the cluster scope")
+            return self.list_workflows(server, query, "at the cluster scope")
         match = re.fullmatch(
             r"/(?:api/v1|apis/argoproj.io/v1alpha1)/namespaces/nb/(\w+)(?:/([^/]+))?(/log|/portforward)?", url.path
         )
@@ -504,14 +504,14 @@ class _Handler(BaseHTTPRequestHandler):
         if log == "/portforward":
             return self.forward(server, name)
         if kind in ("workflowtemplates", "configmaps", "events"):
-            return self.thing(server, kind, name, body)
+            return self.other_resource(server, kind, name, body)
         if kind == "pods" and not name:
-            wanted = query["labelSelector"].partition("=")[2]
-            return self.watch(server, wanted, query) if "watch" in query else self.pods(server, wanted)
+            workflow_name = query["labelSelector"].partition("=")[2]
+            return self.watch(server, workflow_name, query) if "watch" in query else self.pods(server, workflow_name)
         if self.command == "POST":
             return self.respond(201, body) if query.get("dryRun") == "All" else self.create(server, body)
         if kind == "workflows" and not name:
-            return self.listed(server, query)
+            return self.list_workflows(server, query)
         workflow = server.workflows.get(re.sub(r"-cell-\d+$", "", name))
         if workflow is None or (kind == "pods" and name not in (*workflow.ended, workflow.pod["metadata"]["name"])):
             return self.respond(404, {"message": f'{kind} "{name}" not found'})
@@ -522,7 +522,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.patch(server, workflow, body)
         return self.respond(200, workflow.made if kind == "workflows" else pod)
 
-    def about(self, server: ArgoServer, path: str, body: dict) -> dict | None:
+    def api_response(self, server: ArgoServer, path: str, body: dict) -> dict | None:
         """The response about the API or about permissions; `server.denied` has the denied (resource, verb)."""
         if path == "/version":
             return {"gitVersion": "v1.35.4"}
@@ -556,7 +556,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return True
         return False
 
-    def thing(self, server: ArgoServer, kind: str, name: str, body: dict) -> None:
+    def other_resource(self, server: ArgoServer, kind: str, name: str, body: dict) -> None:
         if kind == "events":
             return self.respond(200, {"items": server.events})
         if kind == "workflowtemplates":
@@ -568,7 +568,7 @@ class _Handler(BaseHTTPRequestHandler):
         server.config_maps[body["metadata"]["name"]] = body
         return self.respond(201, body)
 
-    def listed(self, server: ArgoServer, query: dict, scope: str = 'in the namespace "nb"') -> None:
+    def list_workflows(self, server: ArgoServer, query: dict, scope: str = 'in the namespace "nb"') -> None:
         if ("workflows", f"list {scope}") in server.denied:
             return self.refuse("list", "workflows", scope)
         selector = query.get("labelSelector", "")
@@ -600,11 +600,11 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self, server: ArgoServer, body: dict) -> None:
         self.respond(201, created(server, body))
 
-    def pods(self, server: ArgoServer, wanted: str) -> None:
+    def pods(self, server: ArgoServer, workflow_name: str) -> None:
         with server.condition:
             known: dict[str, dict] = {}
             for kind, pod in server.changes:
-                if pod["metadata"]["labels"][LABEL] == wanted:
+                if pod["metadata"]["labels"][LABEL] == workflow_name:
                     known[pod["metadata"]["uid"]] = pod
                     if kind == "DELETED":
                         del known[pod["metadata"]["uid"]]
@@ -612,7 +612,7 @@ class _Handler(BaseHTTPRequestHandler):
                 200, {"items": list(known.values()), "metadata": {"resourceVersion": str(len(server.changes))}}
             )
 
-    def watch(self, server: ArgoServer, wanted: str, query: dict) -> None:
+    def watch(self, server: ArgoServer, workflow_name: str, query: dict) -> None:
         position = int(query["resourceVersion"])
         self.begin()
         deadline = time.monotonic() + 5
@@ -623,7 +623,7 @@ class _Handler(BaseHTTPRequestHandler):
                     new = server.changes[position:]
                 position += len(new)
                 for kind, pod in new:
-                    if pod["metadata"]["labels"][LABEL] == wanted:
+                    if pod["metadata"]["labels"][LABEL] == workflow_name:
                         self.piece(json.dumps({"type": kind, "object": pod}).encode() + b"\n")
             self.piece(b"")
 

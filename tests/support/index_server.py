@@ -106,10 +106,10 @@ class IndexServer:
     _thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        index = self
+        this = self
 
         class Handler(_Handler):
-            serving = index
+            index = this
 
         self._server = _Server((self.address, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -269,7 +269,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10
-    serving: IndexServer
+    index: IndexServer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Print nothing, because `requests` is the log."""
@@ -285,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        index = self.serving
+        index = self.index
         path = unquote(self.path.split("?")[0])
         index.requests.append(path)
         if index.credentials and not self._known():
@@ -304,10 +304,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _known(self) -> bool:
         authorization = self.headers.get("Authorization", "")
-        return authorization == "Basic " + base64.b64encode(self.serving.credentials.encode()).decode()
+        return authorization == "Basic " + base64.b64encode(self.index.credentials.encode()).decode()
 
     def _file(self, name: str, filename: str) -> None:
-        index = self.serving
+        index = self.index
         file = index._files[name].get(filename.removesuffix(".metadata"))
         fault = index._downloads.get(name)
         if file is None:
@@ -338,7 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             self.close_connection = True
         elif fault == "slow":
-            self.serving._closing.wait(60)
+            self.index._closing.wait(60)
             self.close_connection = True
         elif fault == "text":
             self._send(200, b"Welcome to the hotel. Please accept the terms.\n", "text/plain")
@@ -358,7 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         # Not cached by default, because a page can change between two runs in a test.
-        self.send_header("Cache-Control", f"max-age={self.serving.max_age}" if self.serving.max_age else "no-store")
+        self.send_header("Cache-Control", f"max-age={self.index.max_age}" if self.index.max_age else "no-store")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

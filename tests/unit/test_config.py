@@ -90,11 +90,11 @@ def test_invalid_file_is_reported(tmp_path, text, message):
 
 
 def test_unreadable_file_is_reported(tmp_path, monkeypatch):
-    def refuse(*_):
+    def fail(*_):
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "uv-argo.toml").write_text("", encoding="utf-8")
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(SpecError, match=r"cannot read .*: Permission denied"):
         config.layers({}, {}, {}, {"UV_ARGO_HOME": str(tmp_path / "h")}, tmp_path)
 

@@ -142,11 +142,11 @@ def test_broken_renderer_is_reported_and_the_run_continues(capsys):
 
 
 def test_changes_are_shown_at_once():
-    over = threading.Event()
+    is_updated = threading.Event()
 
     class DelayedBackend(FakeBackend):
         def watch(self, name, *, follow=True):
-            over.wait(60)
+            is_updated.wait(60)
             yield from super().watch(name, follow=follow)
 
     run = start_run(DelayedBackend([SUCCESSFUL_LOG]))
@@ -154,7 +154,7 @@ def test_changes_are_shown_at_once():
 
     def update(state):
         states.append(state)
-        over.set()
+        is_updated.set()
 
     run.follow(SimpleNamespace(update=update))
     assert len(states) <= 4

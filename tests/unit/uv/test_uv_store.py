@@ -118,8 +118,8 @@ def test_response_of_a_cell_is_read(root):
             json.dumps(request), str(root), lambda home: [["a.py", "changed"]] if KEYS[1] in home else []
         )
 
-    listed = run_request(action="list")
-    assert store.parse_response(listed) == store.environments(str(root))
+    response = run_request(action="list")
+    assert store.parse_response(response) == store.environments(str(root))
     verified = store.parse_response(run_request(action="verify", keys=[KEYS[1], KEYS[2]]))
     assert [environment.problems for environment in verified] == [(("a.py", "changed"),), ()]
     removed = run_request(action="prune", keys=[KEYS[0]], dry_run=False)

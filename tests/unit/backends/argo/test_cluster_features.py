@@ -126,8 +126,8 @@ def test_pod_spec_patch_overrides_ours(yaml_text):
     assert patch["initContainers"][0]["securityContext"]
     assert patch["containers"][0]["securityContext"]
     assert patch["containers"][0]["resources"] == {}
-    whole = cluster_features.apply_patch(WORKFLOW, {"spec": {"podSpecPatch": {"priority": 1}}})
-    assert whole["spec"]["podSpecPatch"] == '{"priority": 1}'
+    merged_patch = cluster_features.apply_patch(WORKFLOW, {"spec": {"podSpecPatch": {"priority": 1}}})
+    assert merged_patch["spec"]["podSpecPatch"] == '{"priority": 1}'
 
 
 @pytest.mark.parametrize(

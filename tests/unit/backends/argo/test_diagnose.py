@@ -62,7 +62,7 @@ def test_restrictions_of_the_cluster_are_explained(text, sentence):
 
 
 @pytest.mark.parametrize(
-    ("metadata", "who"),
+    ("metadata", "client"),
     [
         ({}, "another client"),
         ({"labels": {"workflows.argoproj.io/actor-email": "a.at.example.com"}}, "a.at.example.com"),
@@ -73,8 +73,8 @@ def test_restrictions_of_the_cluster_are_explained(text, sentence):
         ({"managedFields": [{"manager": "other", "fieldsV1": {"f:status": {}}}, {}]}, "another client"),
     ],
 )
-def test_stopped_by_names_the_client(metadata, who):
-    assert diagnose.stopped_by({"metadata": metadata}) == who
+def test_stopped_by_names_the_client(metadata, client):
+    assert diagnose.stopped_by({"metadata": metadata}) == client
 
 
 def test_killed_install_is_inferred_from_the_workflow():

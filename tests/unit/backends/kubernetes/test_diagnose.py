@@ -53,7 +53,7 @@ def test_install_container_is_explained():
 
 
 @pytest.mark.parametrize(
-    ("pod", "words"),
+    ("pod", "sentence"),
     [
         (
             {"reason": "Evicted", "message": 'Usage of EmptyDir volume "tmp" exceeds the limit "20Mi". '},
@@ -67,8 +67,8 @@ def test_install_container_is_explained():
         ({"reason": "NodeLost", "message": "Node n1 is unresponsive"}, "the pod's node no longer responds"),
     ],
 )
-def test_evictions_are_explained(pod, words):
-    assert words in diagnose.ended({"status": {"phase": "Failed", **pod}})
+def test_evictions_are_explained(pod, sentence):
+    assert sentence in diagnose.ended({"status": {"phase": "Failed", **pod}})
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_evictions_are_explained(pod, words):
     ],
 )
 def test_pulled_image_is_that_of_the_last_event(reasons, image):
-    words = [reason.partition(" ") for reason in reasons]
-    events = [{"reason": reason, "message": f'Pulling image "{name}"'} for reason, _, name in words]
+    parts = [reason.partition(" ") for reason in reasons]
+    events = [{"reason": reason, "message": f'Pulling image "{name}"'} for reason, _, name in parts]
     assert diagnose.pulling({"status": {"phase": "Pending"}}, events) == image
     running = {"status": {"containerStatuses": [{"name": "main", "state": {"running": {}}}]}}
     assert diagnose.pulling(running, events) == ""

@@ -81,9 +81,9 @@ def test_open_quote_is_allowed_during_completion():
 
 @given(st.text(max_size=80))
 def test_tokens_of_an_incomplete_line_cover_it(line):
-    words = opt.tokenize(line, complete=False)
-    assert "".join("".join(word.raw for word in words).split()) == "".join(line.split())
-    assert all(line[word.start : word.end] == word.raw for word in words)
+    tokens = opt.tokenize(line, complete=False)
+    assert "".join("".join(token.raw for token in tokens).split()) == "".join(line.split())
+    assert all(line[token.start : token.end] == token.raw for token in tokens)
 
 
 @given(st.text(alphabet=st.characters(blacklist_characters="'\"", blacklist_categories=["Cs"]), max_size=60))

@@ -154,9 +154,9 @@ def test_audit_rule_refuses_nothing():
 
 
 def test_packages_must_have_a_minimum_age():
-    young = replace(ALPHA, uploaded="2025-12-30T12:00:00+00:00")
+    recently_uploaded = replace(ALPHA, uploaded="2025-12-30T12:00:00+00:00")
     assert violations_of("packages.min_age", '"7 days"', build_subject(ALPHA)) == []
-    assert violations_of("packages.min_age", '"7 days"', build_subject(young)) == [
+    assert violations_of("packages.min_age", '"7 days"', build_subject(recently_uploaded)) == [
         'alpha 1.0 was uploaded less than 7 days ago (2025-12-30). Add --set exclude_newer="7 days".'
     ]
     assert violations_of("packages.min_age", '"7 days"', build_subject(replace(ALPHA, uploaded=""))) == [

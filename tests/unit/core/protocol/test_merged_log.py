@@ -163,8 +163,8 @@ def test_dropped_record_is_a_gap():
 def test_early_copy_and_log_are_merged_once(rng):
     copy, received_text = EarlyCopy("a"), ""
     log = [*A]
-    for at in sorted(rng.sample(range(len(A)), 2), reverse=True):
-        log.insert(at, f"stray {at}\n")
+    for position in sorted(rng.sample(range(len(A)), 2), reverse=True):
+        log.insert(position, f"stray {position}\n")
     early = list(A[: rng.randrange(len(A) + 1)])
     has_ended = False
     while early or log or not has_ended:
@@ -181,7 +181,7 @@ def test_early_copy_and_log_are_merged_once(rng):
 @pytest.mark.parametrize("log_first", [True, False])
 def test_early_copy_that_differs_is_an_error(log_first):
     copy = EarlyCopy("a")
-    ours, theirs = (copy.add_log, copy.add_early) if log_first else (copy.add_early, copy.add_log)
-    ours(A[0])
+    add_first, add_second = (copy.add_log, copy.add_early) if log_first else (copy.add_early, copy.add_log)
+    add_first(A[0])
     with pytest.raises(ProtocolError, match="the log of the pod differs"):
-        theirs(A[1])
+        add_second(A[1])

@@ -37,20 +37,20 @@ def test_valid_requirements_in_files_are_accepted(text, lines):
     assert parse(requirements.text, file=True) == requirements
 
 
-@each(("text", "where", "words"), REFUSED.values())
-def test_invalid_requirements_are_rejected(text, where, words):
+@each(("text", "position", "message"), REFUSED.values())
+def test_invalid_requirements_are_rejected(text, position, message):
     error = parse_error(text)
-    assert error.message.startswith(where if where == "--deps" else f"--deps, {where}")
-    assert where in {"--deps", "character"} or error.message.startswith(f"--deps, {where}:")
-    assert words in error.message
+    assert error.message.startswith(position if position == "--deps" else f"--deps, {position}")
+    assert position in {"--deps", "character"} or error.message.startswith(f"--deps, {position}:")
+    assert message in error.message
     assert "secret" not in error.message + error.hint
 
 
-@each(("text", "where", "words"), REFUSED_IN_FILES.values())
-def test_invalid_requirements_in_files_are_rejected(text, where, words):
+@each(("text", "position", "message"), REFUSED_IN_FILES.values())
+def test_invalid_requirements_in_files_are_rejected(text, position, message):
     error = parse_error(text, source="-r", file=True)
-    assert error.message.startswith(where if where == "-r" else f"-r, {where}:")
-    assert words in error.message
+    assert error.message.startswith(position if position == "-r" else f"-r, {position}:")
+    assert message in error.message
 
 
 @each(

@@ -129,7 +129,7 @@ def test_requirements_have_warnings():
 
 
 @each(
-    ("cell", "where", "words"),
+    ("cell", "position", "message"),
     [
         (script_block() + script_block(), "line 4", "a second script block (the first is on line 1)"),
         ("# /// script\n# dependencies = []\n# /// script\n# ///", "line 1", "is not closed"),
@@ -212,11 +212,11 @@ def test_requirements_have_warnings():
         ),
     ],
 )
-def test_invalid_blocks_are_rejected(cell, where, words):
+def test_invalid_blocks_are_rejected(cell, position, message):
     error = error_of(cell)
-    assert error.message.startswith(f"script block, {where}")
-    assert error.message[len(f"script block, {where}")] in ":,"
-    assert words in error.message
+    assert error.message.startswith(f"script block, {position}")
+    assert error.message[len(f"script block, {position}")] in ":,"
+    assert message in error.message
     assert "secret" not in error.message + error.hint
 
 

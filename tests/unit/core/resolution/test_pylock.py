@@ -78,9 +78,9 @@ def test_sdist_is_used_only_if_builds_are_allowed():
     with pytest.raises(ResolutionError, match=r"alpha 1\.0 has no wheel for this Python and platform") as exc_info:
         read(package(source))
     assert "only_binary=false" in exc_info.value.hint
-    foreign = package(f"wheels = [{wheel('alpha-1.0-cp312-cp312-win_amd64.whl')}]")
+    windows_only = package(f"wheels = [{wheel('alpha-1.0-cp312-cp312-win_amd64.whl')}]")
     with pytest.raises(ResolutionError, match="no wheel") as exc_info:
-        read(foreign, only_binary=False)
+        read(windows_only, only_binary=False)
     assert "only_binary" not in exc_info.value.hint
 
 
@@ -179,7 +179,7 @@ def test_wheel_without_url_is_named_by_its_path():
 
 
 @pytest.mark.parametrize(
-    ("written", "uploaded"),
+    ("upload_time", "uploaded"),
     [
         ("2026-01-01T10:00:00Z", "2026-01-01T10:00:00+00:00"),
         ("2026-01-01T10:00:00+02:00", "2026-01-01T10:00:00+02:00"),
@@ -187,8 +187,8 @@ def test_wheel_without_url_is_named_by_its_path():
         ('"yesterday"', ""),
     ],
 )
-def test_upload_time_keeps_its_time_zone(written, uploaded):
-    file = wheel("alpha-1.0-py3-none-any.whl").replace("{ url", f"{{ upload-time = {written}, url", 1)
+def test_upload_time_keeps_its_time_zone(upload_time, uploaded):
+    file = wheel("alpha-1.0-py3-none-any.whl").replace("{ url", f"{{ upload-time = {upload_time}, url", 1)
     (locked,) = read(package(f"wheels = [{file}]")).packages
     assert locked.uploaded == uploaded
 

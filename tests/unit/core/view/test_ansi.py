@@ -55,8 +55,8 @@ def test_text_without_control_characters_is_escaped(text):
 
 @given(TRICKY | ESCAPES)
 def test_strip_is_idempotent(text):
-    once = ansi.strip(text)
-    assert ansi.strip(once) == once
+    stripped = ansi.strip(text)
+    assert ansi.strip(stripped) == stripped
 
 
 @given(TRICKY)

@@ -29,7 +29,7 @@ LOCK = Lock(
 ALLOWED = {"div", "span", "details", "summary", "table", "tr", "td", "pre", "b", "i"}
 
 
-def complete_log(x="", reason="ok", *more, name="swift-otter", start=1000.0, took=1.04, cached=False):
+def complete_log(x="", reason="ok", *more, name="swift-otter", start=1000.0, duration=1.04, cached=False):
     """A log with every kind of record; `x` is part of every external string."""
     return [
         ev.Submitted(name=name + x, location="ctx" + x, t=start),
@@ -39,8 +39,8 @@ def complete_log(x="", reason="ok", *more, name="swift-otter", start=1000.0, too
             ("phase", {"phase": "resolving"}),
             ("lock", {"lock": x}),
             ("phase", {"phase": "installing"}),
-            ("uv", {"text": f"Resolved 2 packages in {took}s{x}\n"}),
-            ("installed", {"packages": [[n + x, v + x] for n, v in PACKAGES], "seconds": took, "cached": cached}),
+            ("uv", {"text": f"Resolved 2 packages in {duration}s{x}\n"}),
+            ("installed", {"packages": [[n + x, v + x] for n, v in PACKAGES], "seconds": duration, "cached": cached}),
             ("phase", {"phase": "running"}),
             ("note", {"text": "Mind this" + x}),
             f"out {x!r}\n".replace("\ud800", ""),
@@ -119,7 +119,9 @@ def test_static_text_lists_twelve_packages():
 @pytest.mark.parametrize("reason", ["ok", "error", "signal", "guest"])
 def test_equal_runs_differ_only_in_volatile_elements(reason):
     first = html.mimebundle(play(complete_log("", reason)), 0.0)
-    second = html.mimebundle(play(complete_log("", reason, name="calm-hare", start=5000.0, took=7.5, cached=True)), 0.0)
+    second = html.mimebundle(
+        play(complete_log("", reason, name="calm-hare", start=5000.0, duration=7.5, cached=True)), 0.0
+    )
     assert first["text/html"] != second["text/html"]
     assert first["text/plain"] == second["text/plain"]
     assert re.sub(html.VOLATILE, "", first["text/html"]) == re.sub(html.VOLATILE, "", second["text/html"])
@@ -355,7 +357,7 @@ def test_stages_bar_is_volatile_and_has_all_long_stages():
     state = play(complete_log())
     page = html.stages_html(state, 2000.0)
     assert re.sub(html.VOLATILE, "", page) == ""
-    shown_stages = [phase for phase, took in durations(state, 2000.0) if took >= html.SHORTEST]
+    shown_stages = [phase for phase, seconds in durations(state, 2000.0) if seconds >= html.SHORTEST]
     assert all(f"{stage} " in re.sub("<[^>]*>", "", page) for stage in shown_stages)
     assert page.count("flex:") == len(shown_stages)
     assert html.stages_html(RunState(), 1.0) == '<span class="uv-volatile"></span>'

@@ -93,9 +93,9 @@ def test_dropped_redraws_leave_the_same_screen(pieces, redraws, in_tail):
 def test_chunking_of_lines_does_not_matter():
     lines = [f"{n}\n" for n in range(1000)]
     at_once = run(OutputTruncator(head=10, tail=10), out("".join(lines)))
-    singly = run(OutputTruncator(head=10, tail=10), *map(out, lines))
-    assert text_of(at_once[0]) == text_of(singly[0]) == "".join(lines[:10])
-    assert at_once[1] == singly[1]
+    one_by_one = run(OutputTruncator(head=10, tail=10), *map(out, lines))
+    assert text_of(at_once[0]) == text_of(one_by_one[0]) == "".join(lines[:10])
+    assert at_once[1] == one_by_one[1]
     assert at_once[1][0] == Chunk(stream="stderr", text="[980 lines omitted; full log: %argo logs]\n")
     assert text_of(at_once[1][1:]) == "".join(lines[-10:])
 

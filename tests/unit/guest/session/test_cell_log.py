@@ -55,11 +55,11 @@ def test_client_receives_the_lines_it_does_not_have(tmp_path, size):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("most", [50_000, 200_000])
-def test_oldest_output_is_dropped_above_the_limit(tmp_path, most):
-    log = CellLog(str(tmp_path / "log"), "abc", most=most)
+@pytest.mark.parametrize("limit", [50_000, 200_000])
+def test_oldest_output_is_dropped_above_the_limit(tmp_path, limit):
+    log = CellLog(str(tmp_path / "log"), "abc", most=limit)
     lines = write(log, 1500)
-    assert log.size <= most + 30_000
+    assert log.size <= limit + 30_000
     for number in (0, 100, log.dropped - 1, log.dropped, log.dropped + 10):
         stored, rest, before = text_after(log, number)
         merged = MergedLog()
