@@ -1,4 +1,4 @@
-"""api.py: runs from a plain Python process, on the local backend."""
+"""api.py: runs from a Python process, on the local backend."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_values_go_there_and_come_back():
-    done = run("print('hi')\ntotal = sum(numbers)", push={"numbers": [1, 2, 3]}, pull="total")
-    assert done.result() == {"total": 6}
-    assert done.logs() == "hi\n"
-    assert done.status == "Succeeded"
+def test_values_are_pushed_and_pulled():
+    completed = run("print('hi')\ntotal = sum(numbers)", push={"numbers": [1, 2, 3]}, pull="total")
+    assert completed.result() == {"total": 6}
+    assert completed.logs() == "hi\n"
+    assert completed.status == "Succeeded"
 
 
-def test_resources_and_an_environment_file(home):
+def test_resources_and_env_file_are_applied(home):
     (home / "job.env").write_text("MODE=test\n", encoding="utf-8")
-    code = "import os, resource\nseen = os.environ['MODE'], resource.getrlimit(resource.RLIMIT_DATA)[0]"
-    done = run(code, pull="seen", resources={"memory": "2Gi"}, env_file="job.env")
-    assert done.result() == {"seen": ("test", 2 << 30 if sys.platform == "linux" else -1)}
+    code = "import os, resource\nfound = os.environ['MODE'], resource.getrlimit(resource.RLIMIT_DATA)[0]"
+    completed = run(code, pull="found", resources={"memory": "2Gi"}, env_file="job.env")
+    assert completed.result() == {"found": ("test", 2 << 30 if sys.platform == "linux" else -1)}
 
 
-def test_a_file_fails_with_its_own_exception_on_its_own_line(home):
+def test_failing_file_raises_its_exception(home):
     (home / "study.py").write_text("x = 1\nx / 0\n", encoding="utf-8")
     with pytest.raises(ZeroDivisionError) as caught:
         run(home / "study.py")
@@ -43,12 +43,12 @@ def test_a_file_fails_with_its_own_exception_on_its_own_line(home):
     assert isinstance(caught.value.state, RunState)
 
 
-def test_a_submitted_run_can_be_stopped():
-    started = submit("import time; time.sleep(1000)", settings={"history": 5})
-    assert not started.wait(0.1).ended
-    started.stop("a test")
+def test_submitted_run_can_be_stopped():
+    submitted = submit("import time; time.sleep(1000)", settings={"history": 5})
+    assert not submitted.wait(0.1).ended
+    submitted.stop("a test")
     with pytest.raises(Stopped):
-        started.result(30)
+        submitted.result(30)
 
 
 def test_notes_are_logged(home, caplog):
@@ -71,19 +71,19 @@ def test_notes_are_logged(home, caplog):
         ({"env_file": "nowhere.env"}, r"cannot read nowhere\.env"),
     ],
 )
-def test_wrong_arguments(arguments, message):
+def test_invalid_arguments_are_reported(arguments, message):
     with pytest.raises(SpecError, match=message):
         submit("print(1)", **arguments)
 
 
-def test_source_that_is_not_there_or_not_python(home):
+def test_missing_file_and_invalid_source_are_reported(home):
     with pytest.raises(SpecError, match=r"cannot read .*nowhere\.py"):
         submit(home / "nowhere.py")
     with pytest.raises(CellFailed, match="invalid syntax"):
         submit("x = = 1")
 
 
-def test_importing_the_package_is_light_and_all_names_are_there():
+def test_import_is_lazy_and_public_names_exist():
     code = (
         "import sys, uv_argo_magic\n"
         "assert not {'IPython', 'uv', 'packaging', 'uv_argo_magic.engine', 'uv_argo_magic.api'} & set(sys.modules)\n"

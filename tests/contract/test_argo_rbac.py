@@ -1,4 +1,4 @@
-"""The Role that users get is what this package really asks of the API: no right is missing, and none is too many."""
+"""The Role for users grants exactly the permissions that this package uses."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ PATH = re.compile(
 )
 
 
-def right(method: str, path: str, query: str) -> tuple[str, str, str]:
-    """(group, resource, verb) that a call needs."""
-    found = PATH.fullmatch(path)
-    assert found, path
-    resource = f"{found['kind']}{found['log'] or ''}"
-    if method == "GET" and not found["name"]:
+def permission(method: str, path: str, query: str) -> tuple[str, str, str]:
+    """Return the (group, resource, verb) that a call needs."""
+    match = PATH.fullmatch(path)
+    assert match, path
+    resource = f"{match['kind']}{match['log'] or ''}"
+    if method == "GET" and not match["name"]:
         verb = "watch" if "watch=1" in query else "list"
     else:
         verb = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}[method]
-    return found["group"] or "", resource, verb
+    return match["group"] or "", resource, verb
 
 
 @pytest.fixture
 def server(tmp_path, home, monkeypatch):
     monkeypatch.setattr(watchers, "POLL", 0.1)
     with ArgoServer(tmp_path) as server:
-        made = template_manifests.cell()
-        made["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = HERE
-        server.templates["cell"] = made
+        manifest = template_manifests.cell()
+        manifest["metadata"]["annotations"][template_manifests.PYTHON_NOTE] = HERE
+        server.templates["cell"] = manifest
         yield server
 
 
-def test_the_role_is_what_the_calls_need(server):
+def test_role_matches_the_calls(server):
     backend = ArgoBackend()
-    # Early output is for users with the Role of sessions.
+    # Early output needs the Role for sessions.
     settings = Settings(kubeconfig=str(server.kubeconfig), images=((HERE, "none"),), early_output=False)
 
-    def begin(cell, **more):
-        made = Settings(**{**vars(settings), **more})
-        return start(prepare(RunSpec(cell=cell, settings=made, backend="argo"), backend), backend=backend)
+    def begin(cell, **changes):
+        run_settings = Settings(**{**vars(settings), **changes})
+        return start(prepare(RunSpec(cell=cell, settings=run_settings, backend="argo"), backend), backend=backend)
 
     prepare(RunSpec(cell="pass", settings=settings, backend="argo"), backend).describe(backend)
-    # A pod that waits long enough for its events to be asked for; then a large program, by a template.
+    # A pod that waits long enough for its events to be requested; then a large program, from a template.
     server.start_after = 1.0
     first = begin("print(1)")
     server.start_after = 0.05
@@ -70,5 +70,5 @@ def test_the_role_is_what_the_calls_need(server):
     found = backend.find(third.id, settings)
     assert found
     assert found.name == third.name
-    needed = {right(*call) for call in server.calls}
+    needed = {permission(*call) for call in server.calls}
     assert needed == {(group, resource, verb) for group, resource, verbs, _ in role.ROLE for verb in verbs}

@@ -74,9 +74,9 @@ def test_index_without_local_credentials_is_unresolved(tmp_path, home):
     with IndexServer(credentials="me:x") as index:
         settings = Settings(index_url=index.url, index_secrets=(("corp", "login"),))
         resolver = Resolver(interpreter=ArgoBackend().target(RunSpec(cell="")), settings=settings)
-        found = resolver.lock(parser.parse("alpha"))
-    assert isinstance(found, Unresolved)
-    assert "401" in found.reason
+        unresolved = resolver.lock(parser.parse("alpha"))
+    assert isinstance(unresolved, Unresolved)
+    assert "401" in unresolved.reason
 
 
 def test_image_without_uv_gets_the_clients_version(begin, monkeypatch):

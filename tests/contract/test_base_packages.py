@@ -1,4 +1,4 @@
-"""`base` and images of one's own, asked for real: on this machine, and on the tests' API server."""
+"""`base` and custom images: probes of their Python and packages, on this machine and with a fake API server."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from uv_argo_magic.errors import SpecError
 HERE = ".".join(map(str, sys.version_info[:3]))
 
 
-def test_the_probe_runs_on_this_python():
-    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
-    base = read_probe(done.stdout)
+def test_probe_lists_packages_of_this_python():
+    completed = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
+    base = read_probe(completed.stdout)
     assert base.python == HERE
-    assert "pytest" in {one.name for one in base.distributions}
+    assert "pytest" in {distribution.name for distribution in base.distributions}
 
 
-def test_an_image_of_ones_own_is_asked_for_its_python(tmp_path, home):
+def test_custom_image_is_probed_once(tmp_path, home):
     with ArgoServer(tmp_path) as server:
         backend, notes = ArgoBackend(), []
         settings = Settings(kubeconfig=str(server.kubeconfig), image="registry.example.com/mine:1", run_as_user=0)
         spec = RunSpec(cell="print(6 * 7)", settings=settings, backend="argo")
-        # A dry run needs the Python of the image, and runs nothing else.
+        # A dry run only runs the probe, since it needs the Python version of the image.
         prepared = prepare(spec, backend, dry_run=True, notify=notes.append)
         assert len(server.workflows) == 1
         assert (prepared.spec.python, prepared.interpreter.image) == (HERE, "registry.example.com/mine:1")
@@ -46,7 +46,7 @@ def test_an_image_of_ones_own_is_asked_for_its_python(tmp_path, home):
         assert len(server.workflows) == 2
 
 
-def test_the_python_of_this_machine_is_asked_for_its_packages(home):
+def test_base_own_probes_local_python(home):
     backend = LocalBackend()
     spec = RunSpec(cell="import sys; print(*sys.path)", settings=Settings(base="own"))
     prepared = prepare(spec, backend)

@@ -27,11 +27,11 @@ from uv_argo_magic.uv.runner import Cancelled
 
 @pytest.fixture
 def index():
-    with IndexServer() as serving:
-        serving.add("alpha", "1.0", requires=["beta<2"])
-        serving.add("beta", "1.5")
-        serving.add("beta", "2.0")
-        yield serving
+    with IndexServer() as server:
+        server.add("alpha", "1.0", requires=["beta<2"])
+        server.add("beta", "1.5")
+        server.add("beta", "2.0")
+        yield server
 
 
 @pytest.fixture
@@ -150,9 +150,9 @@ def test_names_include_packages_of_earlier_runs(tmp_path):
     target = Target(python="3.12.1")
     lock = Lock(packages=(Package(name="rarely-used", version="1.0"),), target=target)
     history.begin("r1", spec=RunSpec(cell="1"), resolution=lock, nonce="n")
-    found = edit.names(history)
-    assert {"rarely-used", "numpy"} <= set(found)
-    assert list(found) == sorted(found)
+    names = edit.names(history)
+    assert {"rarely-used", "numpy"} <= set(names)
+    assert list(names) == sorted(names)
 
 
 def test_check_reports_errors_without_index(context, path, index, monkeypatch):

@@ -1,4 +1,4 @@
-"""What is exported runs without this package: by plain `uv run`, and as a Workflow that anybody creates."""
+"""Exported scripts and workflows run without this package: with `uv run`, and with any client of the API."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ def index():
         yield server
 
 
-def test_what_would_run_is_written_and_does_not_run(home, tmp_path, index, monkeypatch, capsys):
+def test_dry_run_writes_script_and_workflow(home, tmp_path, index, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cell.py").write_text("import alpha\nalpha")
-    line = ["run", "cell.py", "--deps", "alpha<2", "--set", f"index_url={index.url}", "--dry-run", "--to"]
-    assert cli.main([*line, "plan.py"]) == 0
+    command = ["run", "cell.py", "--deps", "alpha<2", "--set", f"index_url={index.url}", "--dry-run", "--to"]
+    assert cli.main([*command, "plan.py"]) == 0
     assert (
         capsys.readouterr().out
         == "Wrote plan.py. Run it with:   uv run plan.py\nA script does not display its last expression: print it.\n"
     )
     assert '"alpha==1.0"' in (tmp_path / "plan.py").read_text()
-    assert cli.main([*line, "plan.yaml", "-b", "argo", "--set", f"images={HERE}=none"]) == 0
+    assert cli.main([*command, "plan.yaml", "-b", "argo", "--set", f"images={HERE}=none"]) == 0
     assert yaml.safe_load((tmp_path / "plan.yaml").read_text())["kind"] == "Workflow"
     assert cli.main(["export"]) == 2
     assert "the history has no runs" in capsys.readouterr().err
 
 
-def test_a_script_and_a_workflow_run_without_us(home, tmp_path, index, monkeypatch, capsys):
+def test_exported_script_and_workflow_run(home, tmp_path, index, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cell.py").write_text("import alpha\nprint('{{workflow.name}}', alpha.VERSION)\n")
     assert cli.main(["run", "cell.py", "--deps", "alpha<2", "--set", f"index_url={index.url}"]) == 0
     assert cli.main(["export", "--to", "out.py"]) == 0
-    ran = subprocess.run(
+    completed = subprocess.run(
         [find_uv_bin(), "run", "--no-config", "out.py"],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    assert ran.stdout == "{{workflow.name}} 1\n"
+    assert completed.stdout == "{{workflow.name}} 1\n"
     with ArgoServer(tmp_path) as server:
         assert cli.main(["export", "--to", "out.yaml", "-b", "argo", "--set", f"images={HERE}=none"]) == 0
         body = json.dumps(yaml.safe_load((tmp_path / "out.yaml").read_text())).encode()
@@ -59,7 +59,7 @@ def test_a_script_and_a_workflow_run_without_us(home, tmp_path, index, monkeypat
             f"http://127.0.0.1:{server.http.server_port}/apis/argoproj.io/v1alpha1/namespaces/nb/workflows",
             data=body, headers={"Authorization": "Bearer secret"},
         )  # fmt: skip
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            workflow = server.workflows[json.load(answer)["metadata"]["name"]]
+        with urllib.request.urlopen(request, timeout=30) as response:
+            workflow = server.workflows[json.load(response)["metadata"]["name"]]
         workflow.thread.join(60)
         assert b"{{workflow.name}} 1\n" in [line for _, line in workflow.logs["main"].lines]

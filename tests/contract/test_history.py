@@ -1,4 +1,4 @@
-"""history/store.py and other processes: many that write at once, and the supervisor that a stop terminates."""
+"""history/store.py and other processes: concurrent writes, and stops of runs without a client."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from uv_argo_magic._os import process_id
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.history import store as kept
+from uv_argo_magic.history import store
 
 
-def test_many_processes_write_and_prune_at_once(tmp_path):
+def test_processes_write_and_prune_concurrently(tmp_path):
     code = (
         "import sys; from pathlib import Path; from uv_argo_magic.history.store import History;"
         "from uv_argo_magic.core.spec.run_spec import RunSpec;"
@@ -26,20 +26,20 @@ def test_many_processes_write_and_prune_at_once(tmp_path):
         "    f = h.begin(f'p{sys.argv[2]}-{i}', spec=RunSpec(cell='1'), resolution=Unresolved(lines=(), reason=''))\n"
         "    f.append('x'); f.finish(RunState(ended_at=1.0, outcome='Succeeded')); f.make_room(); h.list()\n"
     )
-    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)]) for i in range(3)]
-    assert [one.wait(60) for one in running] == [0, 0, 0]
-    assert 5 <= len(kept.History(tmp_path, keep=5).list()) <= 7  # a race may leave one too many, the next run takes it
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)]) for i in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert 5 <= len(store.History(tmp_path, keep=5).list()) <= 7  # a race can leave entries that the next run removes
     unresolved = Unresolved(lines=(), reason="")
-    files = kept.History(tmp_path, keep=5).begin("last", spec=RunSpec(cell="1"), resolution=unresolved)
+    files = store.History(tmp_path, keep=5).begin("last", spec=RunSpec(cell="1"), resolution=unresolved)
     files.finish(RunState(ended_at=1.0, outcome="Succeeded"))
     files.make_room()
-    assert len(kept.History(tmp_path).list()) == 5
+    assert len(store.History(tmp_path).list()) == 5
 
 
 @pytest.fixture
 def abandoned(tmp_path):
-    """A history and its one run, which no process follows any more."""
-    history = kept.History(tmp_path)
+    """A history with one run that no process follows."""
+    history = store.History(tmp_path)
     files = history.begin("r1", spec=RunSpec(cell="1"), resolution=Unresolved(lines=(), reason=""))
     spec = files.folder / "spec.json"
     spec.write_text(json.dumps(json.loads(spec.read_text()) | {"started": "long ago"}))
@@ -47,7 +47,7 @@ def abandoned(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(abandoned):
+def test_stop_terminates_supervisor_of_abandoned_run(abandoned):
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) as supervisor:
         history, files = abandoned
         files.note("pid", str(supervisor.pid))
@@ -58,7 +58,7 @@ def test_a_run_that_nobody_follows_is_stopped_by_its_supervisor(abandoned):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_another_process_with_the_same_id_is_not_the_run(abandoned):
+def test_reused_process_id_is_not_the_run(abandoned):
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]) as other:
         history, files = abandoned
         files.note("pid", str(other.pid))
@@ -69,14 +69,14 @@ def test_another_process_with_the_same_id_is_not_the_run(abandoned):
         other.kill()
 
 
-def test_marks(monkeypatch):
-    me = process_id.mark(os.getpid())
-    assert me
-    assert process_id.alive(os.getpid(), me)
-    assert not process_id.alive(os.getpid(), me + "0")
+def test_process_marks_identify_processes(monkeypatch):
+    mark = process_id.mark(os.getpid())
+    assert mark
+    assert process_id.alive(os.getpid(), mark)
+    assert not process_id.alive(os.getpid(), mark + "0")
     assert not process_id.alive(os.getpid(), "")
     assert process_id.mark(0) == process_id.mark(-1) == ""
     monkeypatch.setattr(process_id, "PLATFORM", "darwin")
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as done:
-        done.wait()
-    assert process_id.mark(done.pid) == ""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        process.wait()
+    assert process_id.mark(process.pid) == ""

@@ -31,14 +31,17 @@ def clear_caches():
 
 
 def test_find_defaults_to_base_of_current_python():
-    found = find()
-    assert found.target.python == platform.python_version()
-    assert found.target.implementation == "cpython"
-    assert found.target.platform == ""
-    assert found.wheel_tags == tuple(sys_tags())
-    assert found.target.abi == found.wheel_tags[0].abi
+    interpreter = find()
+    assert interpreter.target.python == platform.python_version()
+    assert interpreter.target.implementation == "cpython"
+    assert interpreter.target.platform == ""
+    assert interpreter.wheel_tags == tuple(sys_tags())
+    assert interpreter.target.abi == interpreter.wheel_tags[0].abi
     code = "import sys; print(sys.prefix == sys.base_prefix)"
-    assert subprocess.run([found.path, "-I", "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+    assert (
+        subprocess.run([interpreter.path, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
+        == "True\n"
+    )
 
 
 def test_find_does_not_run_uv_if_current_python_fits(monkeypatch):
@@ -53,11 +56,11 @@ def test_find_returns_each_listed_python():
     listed = versions()
     assert platform.python_version() in listed or listed == ()
     for version in dict.fromkeys(text for text in listed if "t" not in text):
-        found = find(version)
-        assert found.target.python == version
-        assert found.target.abi.startswith("cp" + "".join(version.split(".")[:2]))
-        assert any(tag.interpreter == found.target.abi.rstrip("t") for tag in found.wheel_tags)
-        assert find(version) == found
+        interpreter = find(version)
+        assert interpreter.target.python == version
+        assert interpreter.target.abi.startswith("cp" + "".join(version.split(".")[:2]))
+        assert any(tag.interpreter == interpreter.target.abi.rstrip("t") for tag in interpreter.wheel_tags)
+        assert find(version) == interpreter
 
 
 def test_find_reports_missing_python():
@@ -84,10 +87,10 @@ def test_probe_returns_base_of_venv(tmp_path):
     base = find()
     subprocess.run([base.path, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = next(path for path in (tmp_path / "venv").rglob("python*") if path.stem == "python" and path.is_file())
-    found = interpreters._probe_base(str(python))
-    assert found.target == base.target
-    assert Path(found.path).resolve() == Path(base.path).resolve()
-    assert not found.path.startswith(str(tmp_path))
+    interpreter = interpreters._probe_base(str(python))
+    assert interpreter.target == base.target
+    assert Path(interpreter.path).resolve() == Path(base.path).resolve()
+    assert not interpreter.path.startswith(str(tmp_path))
 
 
 def test_find_ignores_activated_venv(tmp_path, monkeypatch):
@@ -121,11 +124,11 @@ def fake_python(folder: Path, **changes) -> str:
 
 
 def test_probe_recognises_free_threaded_python(tmp_path):
-    found = interpreters._probe_base(fake_python(tmp_path))
-    assert (found.target.python, found.target.abi) == ("3.13.1", "cp313t")
-    assert interpreters.fits(found.target.python, "3.13t", free_threaded=True)
+    interpreter = interpreters._probe_base(fake_python(tmp_path))
+    assert (interpreter.target.python, interpreter.target.abi) == ("3.13.1", "cp313t")
+    assert interpreters.fits(interpreter.target.python, "3.13t", free_threaded=True)
     for other in ("3.13", "3.12t", ">=3.13"):
-        assert not interpreters.fits(found.target.python, other, free_threaded=True)
+        assert not interpreters.fits(interpreter.target.python, other, free_threaded=True)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +136,9 @@ def test_probe_recognises_free_threaded_python(tmp_path):
     [("alpha", 2, "3.13.1a2"), ("beta", 1, "3.13.1b1"), ("candidate", 3, "3.13.1rc3"), ("final", 0, "3.13.1")],
 )
 def test_probe_reports_prerelease_version(tmp_path, level, serial, version):
-    found = interpreters._probe_base(fake_python(tmp_path, version=[3, 13, 1, level, serial]))
-    assert found.target.python == version
-    assert found.target.minor == "3.13"
+    interpreter = interpreters._probe_base(fake_python(tmp_path, version=[3, 13, 1, level, serial]))
+    assert interpreter.target.python == version
+    assert interpreter.target.minor == "3.13"
 
 
 @pytest.mark.parametrize(
@@ -148,11 +151,11 @@ def test_probe_rejects_unsupported_pythons(tmp_path, changes):
 
 
 def test_probe_computes_tags_of_old_pythons(tmp_path):
-    found = interpreters._probe_base(fake_python(tmp_path, version=[3, 8, 1, "final", 0], tags=[]))
-    assert found.target.abi == "cp38"
+    interpreter = interpreters._probe_base(fake_python(tmp_path, version=[3, 8, 1, "final", 0], tags=[]))
+    assert interpreter.target.abi == "cp38"
     platforms = {tag.platform for tag in find().wheel_tags}
-    assert {tag.platform for tag in found.wheel_tags} == platforms
-    assert {"cp38-cp38", "cp38-abi3", "py3-none"} <= {f"{tag.interpreter}-{tag.abi}" for tag in found.wheel_tags}
+    assert {tag.platform for tag in interpreter.wheel_tags} == platforms
+    assert {"cp38-cp38", "cp38-abi3", "py3-none"} <= {f"{tag.interpreter}-{tag.abi}" for tag in interpreter.wheel_tags}
     with pytest.raises(SpecError, match="is for elsewhere"):
         interpreters._probe_base(fake_python(tmp_path, version=[3, 8, 1, "final", 0], tags=[], platform="elsewhere"))
 

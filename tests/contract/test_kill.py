@@ -1,4 +1,4 @@
-"""SIGKILL of any process of a run at any moment: nothing goes on running, and no tree of the store is broken."""
+"""SIGKILL of each process of a run at random times: no process keeps running, and no environment is broken."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ run.wait()
 @pytest.fixture(scope="module")
 def index():
     with IndexServer() as server:
-        # Many files, so that a kill has a real chance to come in the middle of an install.
+        # Many files, so that a kill is likely to hit the install.
         files = {f"heavy/part{i}.py": f"VALUE = {i}\n" * 200 for i in range(400)} | {"heavy/__init__.py": ""}
         server.add("heavy", "1.0", files=files)
         yield server
 
 
 def processes(folder: Path) -> dict[int, str]:
-    """Live processes that began in this folder or name it: process id -> what it is of a run."""
+    """Live processes that use or name this folder: process id -> role in the run."""
     found = {}
-    mark = os.fsencode(str(folder))
+    folder_bytes = os.fsencode(str(folder))
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -59,21 +59,21 @@ def processes(folder: Path) -> dict[int, str]:
                 continue
             command = (entry / "cmdline").read_bytes()
             parent = int((entry / "stat").read_bytes().rsplit(b")", 1)[-1].split()[1])
-            about = command + b"\0" + (entry / "environ").read_bytes() + os.fsencode((entry / "cwd").readlink())
+            description = command + b"\0" + (entry / "environ").read_bytes() + os.fsencode((entry / "cwd").readlink())
         except OSError:
             continue
-        if mark in about:
-            found[int(entry.name)] = what(command, parent)
+        if folder_bytes in description:
+            found[int(entry.name)] = role_of(command, parent)
     return found
 
 
-def what(command: bytes, parent: int) -> str:
+def role_of(command: bytes, parent: int) -> str:
     if b"program.py" in command:
         try:
-            above = Path(f"/proc/{parent}/cmdline").read_bytes()
+            parent_command = Path(f"/proc/{parent}/cmdline").read_bytes()
         except OSError:
-            above = b""
-        return "supervisor" if b"program.py" in above else "the process above"
+            parent_command = b""
+        return "supervisor" if b"program.py" in parent_command else "parent of supervisor"
     if b"pip\0install" in command:
         return "uv"
     if b"uv_argo_guest" in command:
@@ -90,52 +90,54 @@ def begin(folder: Path, index: IndexServer) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for_the_end(folder: Path, seconds: float = 15.0) -> dict[int, str]:
+def wait_for_end(folder: Path, seconds: float = 15.0) -> dict[int, str]:
     deadline = time.monotonic() + seconds
-    left = processes(folder)
-    while left and time.monotonic() < deadline:
+    remaining = processes(folder)
+    while remaining and time.monotonic() < deadline:
         time.sleep(0.02)
-        left = processes(folder)
-    return left
+        remaining = processes(folder)
+    return remaining
 
 
-def trees(folder: Path) -> list[Path]:
+def environments(folder: Path) -> list[Path]:
     return list((folder / "cache" / "store" / "trees").glob("*"))
 
 
 @pytest.mark.parametrize(
     "victim",
-    ["kernel", "supervisor", "the process above", "cell", "uv", "kernel and supervisor", "cell and supervisor"],
+    ["kernel", "supervisor", "parent of supervisor", "cell", "uv", "kernel and supervisor", "cell and supervisor"],
 )
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
-def test_killed(victim: str, seed: int, tmp_path: Path, index: IndexServer) -> None:
+def test_killed_process_leaves_no_process_or_broken_environment(
+    victim: str, seed: int, tmp_path: Path, index: IndexServer
+) -> None:
     kernel = begin(tmp_path, index)
     assert kernel.stdout is not None
     assert kernel.stdout.readline() == b"started\n"
-    chance = random.Random(f"{victim} {seed}")
-    wanted = set(victim.split(" and "))
-    found: dict[str, int] = {}
+    rng = random.Random(f"{victim} {seed}")
+    roles = set(victim.split(" and "))
+    pids: dict[str, int] = {}
     deadline = time.monotonic() + 20
-    # The cell's own child shows that the install is over: it may have been too short to be seen.
-    while not wanted <= found.keys() and not ("uv" in wanted and "child" in found) and time.monotonic() < deadline:
-        # The oldest of a name: what it forks looks like itself until it has become another program.
-        found = {name: pid for pid, name in sorted(processes(tmp_path).items(), reverse=True)}
-    assert wanted <= found.keys() or (wanted == {"uv"} and "child" in found)
-    time.sleep(chance.uniform(0, 0.05 if victim == "uv" else 0.5))
-    for name in wanted & found.keys():
+    # The cell's child process shows that the install is over, which can be too short to observe.
+    while not roles <= pids.keys() and not ("uv" in roles and "child" in pids) and time.monotonic() < deadline:
+        # The oldest process of each role, since a forked process looks the same until it runs another program.
+        pids = {name: pid for pid, name in sorted(processes(tmp_path).items(), reverse=True)}
+    assert roles <= pids.keys() or (roles == {"uv"} and "child" in pids)
+    time.sleep(rng.uniform(0, 0.05 if victim == "uv" else 0.5))
+    for name in roles & pids.keys():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(found[name], signal.SIGKILL)
-    if victim == "uv" and wait_for_the_end(tmp_path, 3):
-        kernel.kill()  # the install was over: the run goes on, and ends with its kernel
-    left = wait_for_the_end(tmp_path)
+            os.kill(pids[name], signal.SIGKILL)
+    if victim == "uv" and wait_for_end(tmp_path, 3):
+        kernel.kill()  # the install was over, so the run continues until its kernel ends
+    remaining = wait_for_end(tmp_path)
     kernel.kill()
     kernel.communicate()
-    assert left == {}
+    assert remaining == {}
     if victim == "kernel":
         assert not list(tmp_path.glob("uv-argo-*"))
-    for tree in trees(tmp_path):
-        assert json.loads((tree / ".ok").read_text())["packages"] == [["heavy", "1.0"]]
-        assert len(list((tree / "site" / "heavy").glob("part*.py"))) == 400
+    for environment in environments(tmp_path):
+        assert json.loads((environment / ".ok").read_text())["packages"] == [["heavy", "1.0"]]
+        assert len(list((environment / "site" / "heavy").glob("part*.py"))) == 400
 
 
 WARM = """
@@ -152,7 +154,7 @@ time.sleep(1000)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_process_that_waits_ends_with_the_kernel(seed: int, tmp_path: Path) -> None:
+def test_spare_process_ends_with_the_kernel(seed: int, tmp_path: Path) -> None:
     environ = os.environ | {"UV_ARGO_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     kernel = subprocess.Popen([sys.executable, "-c", WARM], env=environ, stdout=subprocess.PIPE)
     assert kernel.stdout is not None
@@ -160,5 +162,5 @@ def test_the_process_that_waits_ends_with_the_kernel(seed: int, tmp_path: Path) 
     time.sleep(random.Random(seed).uniform(0, 0.3))
     kernel.kill()
     kernel.communicate()
-    assert wait_for_the_end(tmp_path) == {}
+    assert wait_for_end(tmp_path) == {}
     assert not list(tmp_path.glob("uv-argo-*/work"))

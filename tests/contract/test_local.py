@@ -71,7 +71,7 @@ def test_stop_while_python_starts_interrupts_the_cell(tmp_path):
     assert '"ename": "KeyboardInterrupt"' in run.state.error
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the supervisor's end is told by a file descriptor")
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems, a file descriptor reports the supervisor's end")
 def test_killed_supervisor_is_reported():
     run = start("import os, time; os.kill(os.getppid(), 9); time.sleep(1000)")
     run.wait(60)
@@ -79,7 +79,7 @@ def test_killed_supervisor_is_reported():
         run.raise_for_state()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the supervisor's end is told by a file descriptor")
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems, a file descriptor reports the supervisor's end")
 @pytest.mark.parametrize("cell", ["1", "import os, time; os.kill(os.getppid(), 9); time.sleep(1000)"])
 def test_run_folders_are_removed_at_exit(cell, tmp_path, monkeypatch):
     folders = tmp_path / "tmp"

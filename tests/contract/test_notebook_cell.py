@@ -1,4 +1,4 @@
-"""A cell as a notebook's: IPython's syntax and names, in a real process without IPython installed."""
+"""Notebook cells: IPython's syntax and names, in a real process without IPython installed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
 
 
-def run(home: Path, cell: str, **wanted: object) -> RunState:
-    return begin(home, cell, code=ipython_syntax.translate(cell), modules=notebook_modules(), **wanted).state()
+def run(home: Path, cell: str, **options: object) -> RunState:
+    return begin(home, cell, code=ipython_syntax.translate(cell), modules=notebook_modules(), **options).state()
 
 
-def shown(state: RunState) -> list[dict[str, object]]:
+def displayed_data(state: RunState) -> list[dict[str, object]]:
     kinds = ev.Display | ev.Result
     outputs = [out for out in state.outputs if isinstance(out, kinds)]
     return [{mime: json.loads(body) for mime, body in out.data} for out in outputs]
 
 
 def results(state: RunState) -> list[str]:
-    found = [dict(out.data)["text/plain"] for out in state.outputs if isinstance(out, ev.Result)]
-    return [json.loads(text) for text in found]
+    texts = [dict(out.data)["text/plain"] for out in state.outputs if isinstance(out, ev.Result)]
+    return [json.loads(text) for text in texts]
 
 
 def error(state: RunState) -> dict[str, object]:
@@ -70,7 +70,7 @@ LINES = """\
   %config InteractiveShell.ast_node_interactivity = 'last_expr_or_assign'
   y = 5
 """
-PRINTED = """\
+EXPECTED_OUTPUT = """\
 2 one two
 live live $name
 err
@@ -85,9 +85,9 @@ value
 """
 
 
-def test_ipythons_lines(tmp_path):
+def test_line_magics_and_shell_commands(tmp_path):
     state = run(tmp_path, LINES)
-    assert (state.outcome, text_of(state), results(state)) == ("Succeeded", PRINTED, ["'%.2f'", "3.14", "5"])
+    assert (state.outcome, text_of(state), results(state)) == ("Succeeded", EXPECTED_OUTPUT, ["'%.2f'", "3.14", "5"])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_cell_magics_and_prompts(tmp_path, cell, stdout, last):
     assert (state.outcome, text_of(state), " ".join(results(state))) == ("Succeeded", stdout, last)
 
 
-def test_a_timed_cell_shows_its_value_after_the_times(tmp_path):
+def test_timed_cell_shows_its_result_after_the_times(tmp_path):
     state = run(tmp_path, "%%time\nx = !echo hi\nx[0]")
     assert [type(out).__name__ for out in state.outputs][-1] == "Result"
     assert "Wall time: " in text_of(state)
@@ -130,7 +130,7 @@ def test_help_prints_signature_and_documentation(tmp_path):
         ("\n\n%cd /no/such/folder", 4, (0, 19)),
     ],
 )
-def test_errors_are_on_the_users_own_lines(tmp_path, cell, line, columns):
+def test_errors_have_line_numbers_of_the_cell(tmp_path, cell, line, columns):
     state = run(tmp_path, cell)
     frames = [frame for frame in error(state)["frames"] if frame["cell"]]
     assert frames[-1]["line"] == line
@@ -138,7 +138,7 @@ def test_errors_are_on_the_users_own_lines(tmp_path, cell, line, columns):
         assert (frames[-1]["col"], frames[-1]["end_col"]) == columns
 
 
-def test_libraries_that_ask_hear_that_they_are_in_a_notebook(tmp_path):
+def test_libraries_detect_a_notebook(tmp_path):
     cell = """
 import builtins, importlib.metadata, importlib.util, sys
 print("IPython" in sys.modules, "ipykernel.zmqshell" in sys.modules, builtins.__IPYTHON__)
@@ -169,11 +169,11 @@ shell.display_formatter.formatters["text/html"].for_type(complex, lambda value: 
         "True True",
         "at the end",
     ]
-    assert shown(state) == [{"text/plain": "1j", "text/html": "<i>1j</i>"}]
+    assert displayed_data(state) == [{"text/plain": "1j", "text/html": "<i>1j</i>"}]
 
 
-def test_modules_that_are_not_imported_yet_are_asked_for_their_files(tmp_path):
-    # inspect, unittest and others look at every module of the process.
+def test_lazy_modules_can_be_inspected(tmp_path):
+    # inspect, unittest and others examine all modules of the process.
     cell = """
 import inspect, sys
 found = inspect.getframeinfo(inspect.currentframe()).lineno
@@ -185,7 +185,7 @@ print(isinstance(get_ipython(), ZMQInteractiveShell))
     assert text_of(state) == "4 False\nTrue\n", state.error
 
 
-def test_a_formatter_of_a_library_takes_the_place_of_ours(tmp_path):
+def test_formatter_of_library_replaces_default(tmp_path):
     cell = """
 from IPython.core.formatters import BaseFormatter
 class Formatter(BaseFormatter):
@@ -197,7 +197,7 @@ get_ipython().display_formatter.formatters["text/plain"] = Formatter()
     assert results(run(tmp_path, cell)) == ["<5>"]
 
 
-def test_everything_of_ipython_display_shows(tmp_path):
+def test_all_ipython_display_classes_are_displayed(tmp_path):
     cell = """
 from IPython.display import *
 from IPython.display import display, display_html, update_display, DisplayHandle, ProgressBar, Code, FileLink
@@ -211,18 +211,18 @@ display_html("<u>raw</u>", raw=True)
 """
     state = run(tmp_path, cell)
     assert state.outcome == "Succeeded"
-    found = shown(state)
-    assert [sorted(set(bundle) - {"text/plain"}) for bundle in found] == [
+    bundles = displayed_data(state)
+    assert [sorted(set(bundle) - {"text/plain"}) for bundle in bundles] == [
         ["text/html"], ["text/markdown"], ["text/latex"], ["text/latex"], ["image/svg+xml"], ["application/json"],
         ["application/javascript"], ["text/html"], ["image/png"], ["text/html"], ["text/html"], [], ["text/html"],
         ["text/html"], ["text/html"], ["text/html"], ["text/html"],
     ]  # fmt: skip
-    assert found[0] == {"text/html": "<b>1</b>", "text/plain": "<IPython.core.display.HTML object>"}
+    assert bundles[0] == {"text/html": "<b>1</b>", "text/plain": "<IPython.core.display.HTML object>"}
     sizes = [out for out in state.outputs if isinstance(out, ev.Display)][8].metadata
     assert json.loads(sizes) == {"image/png": {"width": 2, "height": 3}}
 
 
-def test_matplotlib_inline_is_there_without_its_package(tmp_path):
+def test_matplotlib_inline_is_available_without_its_package(tmp_path):
     package = pytest.importorskip("matplotlib").__path__[0]
     cell = f"""
 import sys
@@ -240,10 +240,10 @@ print(matplotlib.get_backend(), plt.get_fignums())
 """
     state = run(tmp_path, cell)
     assert text_of(state) == "module://matplotlib_inline.backend_inline [1]\n", state.error
-    assert [sorted(bundle) for bundle in shown(state)] == [["image/svg+xml", "text/plain"]]
+    assert [sorted(bundle) for bundle in displayed_data(state)] == [["image/svg+xml", "text/plain"]]
 
 
-def test_magics_that_a_cell_defines(tmp_path):
+def test_cell_can_define_magics(tmp_path):
     cell = (
         "from IPython.core.magic import register_line_magic, Magics, magics_class, cell_magic\n"
         "@register_line_magic\ndef double(line): return 2 * line\n"
@@ -256,7 +256,7 @@ def test_magics_that_a_cell_defines(tmp_path):
     assert (text_of(state), results(state)) == ("l C\n", ["'abab'"])
 
 
-def test_a_child_process_does_not_run_the_cell_again(tmp_path):
+def test_child_process_does_not_run_the_cell_again(tmp_path):
     cell = """
 import concurrent.futures, math, multiprocessing as mp
 print("begins", "__file__" in globals())
@@ -275,7 +275,7 @@ with mp.get_context("spawn").Manager() as manager:
     assert (text_of(state).splitlines(), state.notes) == (expected, ())
 
 
-def test_the_oldest_python_runs_a_cell(tmp_path):
+def test_oldest_supported_python_runs_a_cell(tmp_path):
     try:
         oldest = interpreters.find("3.8").path
     except SpecError:
@@ -285,7 +285,7 @@ def test_the_oldest_python_runs_a_cell(tmp_path):
     assert (state.outcome, results(state)) == ("Succeeded", ["'one'"]), state.error
 
 
-def test_a_script_has_a_file_and_no_ipython(tmp_path):
+def test_script_has_a_file_and_no_ipython(tmp_path):
     state = begin(
         tmp_path, "import sys\nprint(bool(__file__), sys.argv[0] == __file__)\nprint('IPython' in sys.modules)\n"
         "get_ipython()", script=True,
@@ -319,14 +319,14 @@ display(bar)
 """
 
 
-def test_a_widget_is_shown_as_it_looks_and_follows_its_changes(tmp_path):
-    # Modules of these names with what is used of them; the real ones are in tests/fidelity/libraries.py.
+def test_widget_is_displayed_as_html_and_updated(tmp_path):
+    # Fake modules with what the guest uses; tests/fidelity/libraries.py uses the real ones.
     (tmp_path / "comm.py").write_text(
         "class BaseComm:\n    def __init__(self, comm_id): self.comm_id = comm_id\ncreate_comm = BaseComm\n"
     )
     state = run(tmp_path / "run", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{WIDGETS}")
     assert state.outcome == "Succeeded", state.error
-    first, second, failed = shown(state)
+    first, second, failed = displayed_data(state)
     assert failed == {"text/plain": "Bar(0)"}
     assert "ZeroDivisionError" in text_of(state, "stderr")
     assert set(first) == {"text/html", "text/plain"}
@@ -346,7 +346,7 @@ class Output:
 """
 
 
-def test_an_output_widget_keeps_the_newest_of_what_is_cleared_with_wait(tmp_path):
+def test_output_widget_keeps_latest_output_after_clear(tmp_path):
     folder = tmp_path / "ipywidgets" / "widgets"
     folder.mkdir(parents=True)
     (folder / "widget_output.py").write_text(OUTPUT)
@@ -373,12 +373,12 @@ for n in range(3):
         ("%uv pip install", 2, "names no package"),
     ],
 )
-def test_pip_lines_that_cannot_be_locked_are_refused(cell, line, problem):
+def test_unsupported_pip_lines_are_refused(cell, line, problem):
     with pytest.raises(SpecError, match=f"^line {line}: .*{problem}"):
         ipython_syntax.installs(ipython_syntax.translate(cell), 1)
 
 
-def test_pip_installs_what_is_missing_at_that_line(tmp_path):
+def test_pip_line_installs_missing_packages(tmp_path):
     site = tmp_path / "store" / "trees" / "key" / "site"
     (site / "bin").mkdir(parents=True)
     (site / "added.py").write_text("x = 5\n")
@@ -395,7 +395,7 @@ def test_pip_installs_what_is_missing_at_that_line(tmp_path):
     assert text_of(state) == "None\nSuccessfully installed added-1.0\n5 site-packages\n5\n"
 
 
-def test_the_client_refuses_exactly_what_the_guest_does_not_have(tmp_path):
+def test_client_and_guest_support_the_same_magics(tmp_path):
     cell = "magics = get_ipython().own_magics\nprint(sorted(magics.line)); print(sorted(magics.cell))"
     line, cell_magics = text_of(run(tmp_path, cell)).splitlines()
     assert ast.literal_eval(line) == sorted(ipython_syntax.LINE_MAGICS)

@@ -121,12 +121,12 @@ def replace_name(document: Any, old: str, new: str) -> Any:
 
 def policies(name: str, namespace: str) -> list[dict]:
     """Return the policies of an example for this namespace, with unique names since they are cluster-scoped."""
-    found = [item for item in replace_name(documents(name), NAMESPACE, namespace) if "Policy" in item["kind"]]
-    for document in found:
+    result = [item for item in replace_name(documents(name), NAMESPACE, namespace) if "Policy" in item["kind"]]
+    for document in result:
         document["metadata"]["name"] += f"-{namespace}"
         if "policyName" in document["spec"]:
             document["spec"]["policyName"] += f"-{namespace}"
-    return found
+    return result
 
 
 def reference(name: str = template_manifests.CELL, **parameters: str) -> dict:

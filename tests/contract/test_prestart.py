@@ -1,4 +1,4 @@
-"""The process that `uv-argo run` starts before it imports anything: when there is one, and that none is left."""
+"""The process that `uv-argo run` starts before its imports: when it is used, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Terminal:
         self.record = folder / "home" / "cache" / "prestart"
         (folder / "cell.py").write_text(CELL)
 
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env = os.environ | {"UV_ARGO_HOME": str(self.folder / "home"), "TMPDIR": str(self.temporary)} | variables
         return subprocess.run(
-            [sys.executable, "-c", MAIN, *words],
+            [sys.executable, "-c", MAIN, *arguments],
             check=False,
             cwd=self.folder,
             env=env,
@@ -43,7 +43,7 @@ class Terminal:
         )
 
     def is_clean(self) -> bool:
-        """Whether every folder of a run is removed, after a while."""
+        """Whether all run folders are removed within ten seconds."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and list(self.temporary.iterdir()):
             time.sleep(0.02)
@@ -54,41 +54,41 @@ class Terminal:
 def terminal(tmp_path, monkeypatch):
     for name in ("UV_ARGO_BACKEND", *prestart.ELSEWHERE):
         monkeypatch.delenv(name, raising=False)
-    found = Terminal(tmp_path)
-    assert found.run("run", "cell.py").stdout == "False\n"
-    return found
+    terminal = Terminal(tmp_path)
+    assert terminal.run("run", "cell.py").stdout == "False\n"
+    return terminal
 
 
-def test_the_second_run_has_a_process_that_waited(terminal):
-    done = terminal.run("run", "cell.py", "--", "--python")
-    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
+def test_second_run_uses_prestarted_process(terminal):
+    completed = terminal.run("run", "cell.py", "--", "--python")
+    assert (completed.stdout, completed.stderr, completed.returncode) == ("True\n", "", 0)
     assert terminal.is_clean()
 
 
 @pytest.mark.parametrize(
-    ("words", "variables"),
+    ("arguments", "variables"),
     [
         (["-b", "local"], {}),
         (["--set", "variables=A=1"], {}),
         ([], {"UV_ARGO_BACKEND": "local "}),
     ],
 )
-def test_a_run_that_needs_another_process_has_its_own(terminal, words, variables):
-    done = terminal.run("run", "cell.py", *words, **variables)
-    assert done.stdout.strip() in ("False", "")
-    assert (done.returncode == 0) == bool(done.stdout)
+def test_run_with_other_settings_starts_its_own_process(terminal, arguments, variables):
+    completed = terminal.run("run", "cell.py", *arguments, **variables)
+    assert completed.stdout.strip() in ("False", "")
+    assert (completed.returncode == 0) == bool(completed.stdout)
     assert terminal.is_clean()
 
 
 @pytest.mark.parametrize(
-    "words", [["missing.py"], ["cell.py", "--set", "nonsense=1"], ["cell.py", "--deps", "a b c ==="]]
+    "arguments", [["missing.py"], ["cell.py", "--set", "nonsense=1"], ["cell.py", "--deps", "a b c ==="]]
 )
-def test_a_command_that_fails_leaves_nothing(terminal, words):
-    assert terminal.run("run", *words).returncode == 2
+def test_failed_command_leaves_no_run_folder(terminal, arguments):
+    assert terminal.run("run", *arguments).returncode == 2
     assert terminal.is_clean()
 
 
-def test_a_record_of_another_guest_or_python_is_not_used_and_is_replaced(terminal):
+def test_outdated_or_damaged_record_is_replaced(terminal):
     text = terminal.record.read_text()
     for old, new in [("supervisor.py:", "supervisor.py:1"), (f"{prestart._python()}\n", "/nowhere/python\n")]:
         terminal.record.write_text(text.replace(old, new))
@@ -100,23 +100,23 @@ def test_a_record_of_another_guest_or_python_is_not_used_and_is_replaced(termina
         assert terminal.record.read_text() == text
 
 
-def test_a_removed_store_is_made_again(terminal):
+def test_removed_store_is_recreated(terminal):
     for path in sorted((terminal.folder / "home" / "cache" / "store").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     assert terminal.run("run", "cell.py").stdout == "False\n"
     assert terminal.run("run", "cell.py").stdout == "True\n"
 
 
-def test_a_stop_reaches_it_and_a_kill_is_reported(terminal):
+def test_killed_prestarted_process_is_reported(terminal):
     (terminal.folder / "cell.py").write_text("import os, signal, time\nos.kill(os.getppid(), 9)\ntime.sleep(60)\n")
-    done = terminal.run("run", "cell.py")
-    assert done.returncode == 1
-    assert "SIGKILL" in done.stderr
+    completed = terminal.run("run", "cell.py")
+    assert completed.returncode == 1
+    assert "SIGKILL" in completed.stderr
     assert terminal.is_clean()
 
 
-def test_without_the_standard_streams_the_run_starts_its_own_process(terminal):
-    closed = subprocess.run(
+def test_run_with_closed_stdin_starts_its_own_process(terminal):
+    completed = subprocess.run(
         ["sh", "-c", 'exec "$0" -c "$1" run cell.py 0<&-', sys.executable, MAIN],
         cwd=terminal.folder,
         env=os.environ | {"UV_ARGO_HOME": str(terminal.folder / "home"), "TMPDIR": str(terminal.temporary)},
@@ -125,18 +125,18 @@ def test_without_the_standard_streams_the_run_starts_its_own_process(terminal):
         check=False,
         timeout=60,
     )
-    assert (closed.stdout, closed.returncode) == ("False\n", 0)
+    assert (completed.stdout, completed.returncode) == ("False\n", 0)
     assert terminal.is_clean()
 
 
-def test_nothing_is_imported_before_the_process_starts():
+def test_prestart_imports_no_other_modules():
     code = (
         "import sys; before = set(sys.modules)\n"
         "from uv_argo_magic.backends import prestart\n"
         "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('uv_argo_magic')))"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= {
+    completed = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert set(completed.stdout.split()) <= {
         "__future__",
         "importlib",
         "importlib._bootstrap",
@@ -146,5 +146,5 @@ def test_nothing_is_imported_before_the_process_starts():
     }
 
 
-def test_the_names_are_those_of_the_program():
+def test_boot_code_uses_name_of_guest():
     assert f"from {GUEST_NAME} import supervisor" in prestart.BOOT

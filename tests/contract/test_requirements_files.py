@@ -38,13 +38,13 @@ constraint-dependencies = ["beta<2"]
 
 @pytest.fixture(scope="module")
 def index():
-    with IndexServer() as serving:
-        serving.add("alpha", "1.0", requires=["beta"])
-        serving.add("beta", "1.0")
-        serving.add("beta", "2.0")
+    with IndexServer() as server:
+        server.add("alpha", "1.0", requires=["beta"])
+        server.add("beta", "1.0")
+        server.add("beta", "2.0")
         for name in ("gamma", "delta", "epsilon"):
-            serving.add(name, "1.0")
-        yield serving
+            server.add(name, "1.0")
+        yield server
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ from uv_argo_magic.uv.resolver import Resolver
 
 @pytest.fixture
 def index():
-    with IndexServer() as serving:
-        yield serving
+    with IndexServer() as server:
+        yield server
 
 
 def uv_environ(index, folder):
@@ -67,8 +67,8 @@ def names(lock):
 
 def test_find_links_folder_of_image_is_unresolved_here(resolve):
     image = replace(interpreters.find(), image="python")
-    found = resolve("alpha", interpreter=image, find_links=("/wheels-in-the-pod",))
-    assert found == Unresolved(lines=("alpha",), reason="The folder /wheels-in-the-pod is not on this machine.")
+    unresolved = resolve("alpha", interpreter=image, find_links=("/wheels-in-the-pod",))
+    assert unresolved == Unresolved(lines=("alpha",), reason="The folder /wheels-in-the-pod is not on this machine.")
 
 
 def test_unknown_torch_backend_is_refused(index, resolve):
@@ -250,9 +250,14 @@ def test_only_index_access_comes_from_environment(index, resolve, tmp_path):
         "FORCE_COLOR": "1",
     }
     assert names(resolve("alpha", env=ignored)) == ["alpha 1.0"]
-    kept = {"SSL_CERT_FILE": "/c.pem", "HTTPS_PROXY": "http://p", "UV_SYSTEM_CERTS": "1", "UV_INDEX_MINE_PASSWORD": "x"}
-    assert kept.items() <= uv_process_environ(kept | ignored).items()
-    assert not set(ignored) & set(uv_process_environ(kept | ignored))
+    passed = {
+        "SSL_CERT_FILE": "/c.pem",
+        "HTTPS_PROXY": "http://p",
+        "UV_SYSTEM_CERTS": "1",
+        "UV_INDEX_MINE_PASSWORD": "x",
+    }
+    assert passed.items() <= uv_process_environ(passed | ignored).items()
+    assert not set(ignored) & set(uv_process_environ(passed | ignored))
 
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://index.example.com", "--help", "/etc"])
@@ -328,10 +333,10 @@ def test_conflict_names_the_requirements(index, resolve):
 def test_unreachable_index_leaves_requirements_unresolved(index, resolve, trouble, reason):
     index.add("alpha", "1.0")
     index.misbehave("alpha", trouble)
-    found = resolve("alpha>=1 beta; python_version < '3'")
-    assert isinstance(found, Unresolved)
-    assert found.lines == ("alpha>=1", 'beta; python_version < "3"')
-    assert reason in found.reason
+    unresolved = resolve("alpha>=1 beta; python_version < '3'")
+    assert isinstance(unresolved, Unresolved)
+    assert unresolved.lines == ("alpha>=1", 'beta; python_version < "3"')
+    assert reason in unresolved.reason
     index.misbehave("alpha", "")
     assert names(resolve("alpha>=1 beta; python_version < '3'")) == ["alpha 1.0"], "the failure was cached"
 
@@ -374,9 +379,9 @@ def test_resolving_downloads_no_wheels(index, resolve):
 
 
 def test_refused_connection_is_unresolved_and_offline_an_error(resolve):
-    found = resolve("alpha", index_url="http://127.0.0.1:9/simple")
-    assert isinstance(found, Unresolved)
-    assert found.reason == "Could not connect to 127.0.0.1:9 (for alpha)."
+    unresolved = resolve("alpha", index_url="http://127.0.0.1:9/simple")
+    assert isinstance(unresolved, Unresolved)
+    assert unresolved.reason == "Could not connect to 127.0.0.1:9 (for alpha)."
     with pytest.raises(ResolutionError, match="alpha is not in uv's cache"):
         resolve("alpha", offline=True)
 
@@ -528,9 +533,9 @@ def test_last_lock_is_used_with_warning_if_index_fails(index, resolve, locks, tm
     other = LockStore(tmp_path / "locks", "b.ipynb")
     settings = {"offline": True, "env": {"UV_CACHE_DIR": str(tmp_path / "empty")}} if how == "offline" else {}
     for store in (locks, other):
-        found = resolve("alpha", locks=store, upgrade=True, **settings)
-        assert names(found) == ["alpha 1.0"]
-        assert re.search(r"(503|offline mode is on).*Using the versions of \d{4}-\d\d-\d\d", found.warnings[-1])
+        lock = resolve("alpha", locks=store, upgrade=True, **settings)
+        assert names(lock) == ["alpha 1.0"]
+        assert re.search(r"(503|offline mode is on).*Using the versions of \d{4}-\d\d-\d\d", lock.warnings[-1])
     assert resolve("alpha", locks=locks).warnings == (), "the lock with the warning was stored"
     assert isinstance(resolve("alpha<9", locks=locks), Unresolved)
 

@@ -1,4 +1,4 @@
-"""Values that are pushed to real cells and pulled from them: plain data of libraries, and sealed ones."""
+"""Values pushed to and pulled from real cells: plain data of libraries and sealed values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ numpy = pytest.importorskip("numpy")
 pandas = pytest.importorskip("pandas")
 
 
-def test_reading_values_does_not_import_a_library():
+def test_reading_values_imports_no_library():
     code = (
         "import sys; from uv_argo_magic.core.protocol import values as v; v.decode(v.encode('x', [1], 99));"
         "print({'numpy', 'pandas', 'polars', 'pyarrow', 'scipy'} & set(sys.modules))"
@@ -24,13 +24,13 @@ def test_reading_values_does_not_import_a_library():
 
 
 @pytest.mark.parametrize("packages", ["pandas", "pandas pyarrow"])
-def test_a_dataframe_goes_in_and_comes_back_with_and_without_pyarrow(packages):
+def test_dataframe_is_pushed_and_pulled(packages):
     frame = pandas.DataFrame(
         {"n": numpy.arange(30_000), "text": ["a", None, "ä"] * 10_000, "when": pandas.Timestamp("2026-01-01", tz="UTC")}
     )
-    done = argo.run("back, head = frame, frame.head(2)", deps=packages, push={"frame": frame}, pull="back head")
-    pandas.testing.assert_frame_equal(done.values["back"], frame)
-    pandas.testing.assert_frame_equal(done.values["head"], frame.head(2))
+    run = argo.run("back, head = frame, frame.head(2)", deps=packages, push={"frame": frame}, pull="back head")
+    pandas.testing.assert_frame_equal(run.values["back"], frame)
+    pandas.testing.assert_frame_equal(run.values["head"], frame.head(2))
 
 
 CELL = """
@@ -49,7 +49,7 @@ model, total = Model(3), 5
 """
 
 
-def test_what_is_not_plain_data_comes_back_sealed_and_goes_into_another_cell_unopened():
+def test_objects_are_pulled_as_sealed_values():
     run = argo.run(CELL, pull="model total")
     model = run.values["model"]
     assert run.values["total"] == 5
@@ -60,7 +60,7 @@ def test_what_is_not_plain_data_comes_back_sealed_and_goes_into_another_cell_uno
     assert model.open()(5) == 15
 
 
-def test_functions_of_the_notebook_are_pushed_with_what_they_use():
+def test_function_is_pushed_with_its_closure():
     offset = 4
 
     def add(x):
@@ -69,7 +69,7 @@ def test_functions_of_the_notebook_are_pushed_with_what_they_use():
     assert argo.run("y = add(1)", push={"add": add}, pull="y").values == {"y": 5}
 
 
-def test_what_cannot_be_pickled_is_named_down_to_the_attribute_before_anything_is_submitted():
+def test_unpicklable_attribute_is_reported_before_submission():
     import threading
     import types
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_pickled_is_named_down_to_the_attribute_before_anything_i
         argo.submit("1", push={"model": model})
 
 
-def test_a_failed_pull_brings_the_others_and_is_a_pull_error():
+def test_failed_pull_returns_the_other_values():
     run = argo.submit("import threading; x, lock = 5, threading.Lock()", pull="x lock nothing")
     with pytest.raises(PullError) as failed:
         run.result()
@@ -88,7 +88,7 @@ def test_a_failed_pull_brings_the_others_and_is_a_pull_error():
     assert run.values == {"x": 5}
 
 
-def test_a_sealed_value_that_was_changed_is_refused():
+def test_changed_sealed_value_is_refused():
     import dataclasses
 
     model = argo.run(CELL, pull="model").values["model"]
@@ -97,7 +97,7 @@ def test_a_sealed_value_that_was_changed_is_refused():
         changed.open()
 
 
-def test_an_exception_is_caught_by_a_class_that_is_imported_here():
+def test_exception_has_its_class_if_it_is_importable():
     import json
 
     with pytest.raises(json.JSONDecodeError) as failed:
@@ -115,7 +115,7 @@ bomb = Bomb()
 """
 
 
-def test_a_pickle_bomb_runs_nothing_until_it_is_opened(tmp_path):
+def test_pickle_is_not_loaded_until_it_is_opened(tmp_path):
     bomb = argo.run(BOMB, push={"path": str(tmp_path / "made")}, pull="bomb").values["bomb"]
     repr(bomb)
     bomb._repr_html_()
@@ -124,7 +124,7 @@ def test_a_pickle_bomb_runs_nothing_until_it_is_opened(tmp_path):
     assert (tmp_path / "made").exists()
 
 
-def test_a_value_of_a_library_that_is_missing_here_is_sealed_and_goes_on(monkeypatch):
+def test_value_of_missing_library_is_sealed(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     run = argo.run("import pandas; frame = pandas.DataFrame({'a': [1, 2]})", deps="pandas", pull="frame")
     frame = run.values["frame"]
@@ -137,34 +137,34 @@ def test_a_value_of_a_library_that_is_missing_here_is_sealed_and_goes_on(monkeyp
         frame.open()
     monkeypatch.undo()
     pandas.testing.assert_frame_equal(frame.open(), pandas.DataFrame({"a": [1, 2]}))
-    done = argo.run("total = int(frame.a.sum())", deps="pandas", push={"frame": frame}, pull="total")
-    assert done.values == {"total": 3}
+    run = argo.run("total = int(frame.a.sum())", deps="pandas", push={"frame": frame}, pull="total")
+    assert run.values == {"total": 3}
 
 
-def test_code_of_another_python_is_refused_before_anything_runs(monkeypatch):
+def test_function_of_another_python_is_refused(monkeypatch):
     from uv_argo_magic.guest_values import pickles
 
     monkeypatch.setattr(pickles, "minor", lambda: "3.7")
-    with pytest.raises(SpecError, match=r"f contains code of Python 3\.7, and the cell runs on Python 3\.") as refused:
+    with pytest.raises(SpecError, match=r"f contains code of Python 3\.7, and the cell runs on Python 3\.") as caught:
         argo.submit("f()", push={"f": lambda: 1})
-    assert refused.value.hint == "Add --python 3.7, or define it in the cell."
+    assert caught.value.hint == "Add --python 3.7, or define it in the cell."
 
 
-def test_values_stay_with_their_run(home):
+def test_values_are_stored_with_their_run(home):
     from uv_argo_magic._os import paths
     from uv_argo_magic.history.store import History
 
     run = argo.run(CELL + "array = __import__('array').array('d', [0.5] * 9000)\n", pull="model total array")
-    kept = History(paths.data_dir() / "runs").get(run.id).values
-    assert (kept["total"], repr(kept["model"])) == (5, "<Sealed Model> Model(3)")
-    assert kept["array"].open() == run.values["array"].open()
+    values = History(paths.data_dir() / "runs").get(run.id).values
+    assert (values["total"], repr(values["model"])) == (5, "<Sealed Model> Model(3)")
+    assert values["array"].open() == run.values["array"].open()
     folder = paths.run_dir(run.id) / "values"
     file = max(folder.iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(file.read_bytes())
     data[-200] ^= 1
     file.write_bytes(data)
     with pytest.raises(ArgoMagicError, match=r"array was changed since the run .* its SHA-256 does not match"):
-        kept["array"].open()
+        values["array"].open()
     assert "array" not in History(paths.data_dir() / "runs").get(run.id).values
 
 
@@ -177,7 +177,7 @@ def session(home, tmp_path, monkeypatch):
     end_all()
 
 
-def test_a_session_takes_and_gives_values_as_any_cell(session, home):
+def test_session_pushes_and_pulls_values(session, home):
     numbers = numpy.arange(20_000.0)
     session.names.update(numbers=numbers, scale=lambda x: x * offset, offset=3)
     offset = 3
@@ -190,9 +190,9 @@ def test_a_session_takes_and_gives_values_as_any_cell(session, home):
     assert run.values["scale"].open()(1) == 3
     folder = session.path.parent / "runs" / run.id / "values"
     assert not [path for path in folder.iterdir() if path.name.startswith("pushed")]
-    lost = session.run("import threading; lock = threading.Lock()", "-s --pull lock,total")
+    failing_run = session.run("import threading; lock = threading.Lock()", "-s --pull lock,total")
     with pytest.raises(PullError) as failed:
-        lost.raise_for_state()
+        failing_run.raise_for_state()
     assert failed.value.hint.endswith("The session main still has the variables.")
     assert session.text("print(lock.locked())") == "False\n"
     session.names.update(numbers=0, fresh=[1])
@@ -201,7 +201,7 @@ def test_a_session_takes_and_gives_values_as_any_cell(session, home):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("packages", ["pandas>=2,<3", "pandas<2 numpy<2"])
-def test_strings_times_and_categories_pass_through_an_older_pandas(packages):
+def test_dataframe_survives_older_pandas(packages):
     frame = pandas.DataFrame(
         {
             "text": ["x", None, "ä"],
@@ -219,7 +219,7 @@ def test_strings_times_and_categories_pass_through_an_older_pandas(packages):
     pandas.testing.assert_frame_equal(back, frame, check_freq=True)
 
 
-def test_a_pushed_value_that_the_cell_cannot_read_is_named():
+def test_unreadable_pushed_value_is_reported():
     class Broken:
         def __reduce__(self):
             return int, ("x",)

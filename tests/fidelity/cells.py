@@ -1,9 +1,9 @@
-# ruff: noqa: E501 - a cell's text keeps its lines
-"""Cells that run once plainly and once under `%%argo`: a name, the text, and what of its packages it needs.
+# ruff: noqa: E501 - long lines in cells
+"""Cells that run as a plain cell and under `%%argo`, each with a name, its source and its packages.
 
 Rules:
-- A cell prints nothing that differs between two plain runs: no times, no addresses, no paths of this machine.
-- The first line of every cell here is line 2 in the notebook, below `%%argo` or below a comment that stands for it.
+- A cell prints nothing that differs between two plain runs: no times, addresses or paths of this machine.
+- The first line of each cell is line 2 in the notebook, below `%%argo` or a comment in its place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PACKAGES = ("numpy", "pandas", "matplotlib", "tqdm", "jinja2")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell; `deps` are names of packages, whose versions are those of the plain side."""
+    """A cell; `deps` are the names of its packages, in the versions of the plain kernel."""
 
     name: str
     source: str
@@ -40,7 +40,7 @@ for i in range(3):
     print("out", i)
     print("err", i, file=sys.stderr)
 
-# %% what write returns
+# %% return value of write
 import sys
 sys.stdout.write("four\n"), sys.stderr.write("er\n")
 
@@ -87,7 +87,7 @@ import os, time
 os.write(1, b"descriptor\n"); os.write(2, b"second\n")
 time.sleep(0.5)
 
-# %% C's own puts
+# %% puts of C
 import ctypes, time
 library = ctypes.CDLL(None)
 library.puts(b"from C")
@@ -99,7 +99,7 @@ import sys
 sys.stdout.buffer.write("caf\u00e9\n".encode())
 sys.stdout.flush()
 
-# %% what the streams are
+# %% attributes of the streams
 import sys
 print(sys.stdout.encoding, sys.stdout.isatty(), sys.stderr.isatty(), sys.stdout.writable(), sys.stdout.closed)
 print(sys.stdout.name, sys.stderr.name)
@@ -186,7 +186,7 @@ display("one", display_id="u")
 update_display("two", display_id="u")
 print("kept")
 
-# %% the methods of representation
+# %% repr methods of a class
 class Rich:
     def _repr_html_(self): return "<p>rich</p>"
     def _repr_markdown_(self): return "**rich**"
@@ -204,7 +204,7 @@ class Bundle:
         return {"text/plain": "plain", "application/x-mine+json": {"a": [1, None]}}, {"application/x-mine+json": {"m": 1}}
 Bundle()
 
-# %% displays itself
+# %% _ipython_display_
 class Own:
     def _ipython_display_(self):
         print("I show myself")
@@ -217,7 +217,7 @@ class Broken:
     def __repr__(self): return "Broken()"
 Broken()
 
-# %% an error of a display, and what follows
+# %% output after a display with an error
 class Broken:
     def _repr_svg_(self): raise ValueError("no picture")
     def __repr__(self): return "Broken()"
@@ -303,7 +303,7 @@ np.linspace(0, 1, 5)
 import numpy as np
 np.float32(0.1), np.array([[1.5, np.nan], [np.inf, -0.0]]), np.zeros((1000, 1000)), np.array(["a", "bc"]), np.datetime64("2024-01-02"), np.array([{"a": 1}], dtype=object)
 
-# %% numpy's warning
+# %% a warning of numpy
 import numpy as np
 np.array([1.0]) / 0
 
@@ -537,7 +537,7 @@ class Shown:
     y = 1
 print(inspect.getsource(shown), inspect.getsource(Shown), inspect.signature(shown))
 
-# %% __name__ and friends
+# %% __name__ and __main__
 print(__name__, __builtins__.__name__)
 if __name__ == "__main__":
     print("main")
@@ -620,7 +620,7 @@ A().color
 # %% a missing module
 import numpyy_of_nobody
 
-# %% a module forgotten
+# %% a missing import
 sys.exit
 
 # %% KeyError and IndexError
@@ -638,7 +638,7 @@ assert 1 == 2
 def down(n): return down(n + 1)
 down(0)
 
-# %% an exception of one's own
+# %% a custom exception
 class BadInput(ValueError):
     def __init__(self, field, why):
         super().__init__(f"{field}: {why}")
@@ -680,7 +680,7 @@ try:
 finally:
     print("finally")
 
-# %% KeyboardInterrupt by hand
+# %% raise KeyboardInterrupt
 print("before")
 raise KeyboardInterrupt
 
@@ -709,7 +709,7 @@ x = 1
 breakpoint()
 print("after", x)
 
-# %% an alarm
+# %% SIGALRM
 import signal, time
 def late(number, frame): raise TimeoutError("too late")
 before = signal.signal(signal.SIGALRM, late)
@@ -781,7 +781,7 @@ match {"kind": "point", "at": (1, 2)}:
         result = None
 result
 
-# %% decorators and hints
+# %% decorators and type hints
 import functools, typing
 def twice(function):
     @functools.wraps(function)
@@ -880,10 +880,10 @@ for i in range(1000):
 for i in range(30):
     display(i)
 
-# %% tabs, form feeds, blank ends
+# %% tabs, form feeds, trailing spaces
 print("a\tb\x0cc   \n\n\n")
 
-# %% print and leave
+# %% prints of forked processes that exit
 import os, sys
 for text in ("child\n", "a line of the child\n"):  # two writes of one child may come in any order in a plain cell
     if os.fork() == 0:
@@ -1058,7 +1058,7 @@ from IPython.display import ProgressBar
 for _ in ProgressBar(3):
     pass
 
-# %% formatters of one's own
+# %% custom formatters
 class Point:
     def __init__(self, x):
         self.x = x
@@ -1068,7 +1068,7 @@ shell.display_formatter.formatters["text/plain"].for_type(Point, lambda point, p
 display([Point(1)])
 Point(2)
 
-# %% in a notebook?
+# %% detection of a notebook
 import builtins, sys
 shell = get_ipython()
 print(shell.__class__.__name__, shell.__class__.__module__, "IPKernelApp" in shell.config, builtins.__IPYTHON__)
@@ -1114,7 +1114,7 @@ print("after")
 '''
 
 
-def _needs(source: str) -> tuple[str, ...]:
+def _imported_packages(source: str) -> tuple[str, ...]:
     found = set(re.findall(r"^(?:import|from) (\w+)", source, re.MULTILINE))
     return tuple(sorted(name for name in _PACKAGES if name in found))
 
@@ -1125,7 +1125,7 @@ def _cells() -> tuple[Cell, ...]:
         Cell(
             name=name,
             source=source.strip("\n"),
-            deps=(*_needs(source), *(["ipython"] if "with IPython installed" in name else [])),
+            deps=(*_imported_packages(source), *(["ipython"] if "with IPython installed" in name else [])),
         )
         for name, source in zip(parts[::2], parts[1::2], strict=True)
     )

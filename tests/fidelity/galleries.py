@@ -5,7 +5,7 @@
 writes the table of galleries in docs/fidelity.md. FOLDER contains source distributions from
 `pip download --no-deps --no-binary :all:`; they are read, and never unpacked, built or installed.
 
-Rule: a script here is quick, draws the same each time, and does not use the network.
+The scripts are quick, give the same output each time, and do not use the network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import compare
 import table
 
 FOLDER = "UV_ARGO_TEST_GALLERIES"
-# archive -> (the folder in it, what the scripts need, their names)
+# archive -> (folder in the archive, packages, scripts)
 GALLERIES = {
     "matplotlib": ("galleries/examples", ("matplotlib", "numpy"), """
         axes_grid1/demo_axes_grid axes_grid1/simple_axesgrid axisartist/simple_axisline color/color_by_yvalue
@@ -66,57 +66,59 @@ EXPECTED = {
 
 
 def folder() -> Path | None:
-    """The folder with the archives, if one is named."""
-    named = os.environ.get(FOLDER)
-    return Path(named) if named else None
+    """Return the folder of the archives, if it is set."""
+    path = os.environ.get(FOLDER)
+    return Path(path) if path else None
 
 
 def scripts(archives: Path) -> tuple[cells.Cell, ...]:
-    """The chosen scripts of the archives that are there, each as a cell named ARCHIVE/SCRIPT."""
+    """Return the scripts in the existing archives, each as a cell named ARCHIVE/SCRIPT."""
     found = []
-    for package, (below, needs, names) in GALLERIES.items():
+    for package, (subfolder, deps, names) in GALLERIES.items():
         for archive in sorted(archives.glob(f"{package}-*.tar.gz")):
             top = archive.name.removesuffix(".tar.gz")
-            with tarfile.open(archive) as opened:
+            with tarfile.open(archive) as tar:
                 for name in names.split():
-                    member = opened.extractfile(f"{top}/{below}/{name}.py")
+                    member = tar.extractfile(f"{top}/{subfolder}/{name}.py")
                     if member is None:
                         message = f"{archive.name} has no {name}"
                         raise FileNotFoundError(message)
                     text = member.read().decode("utf-8")
-                    found.append(cells.Cell(name=f"{top}/{name}", source=text, deps=needs))
+                    found.append(cells.Cell(name=f"{top}/{name}", source=text, deps=deps))
     return tuple(found)
 
 
-def compared(archives: Path) -> dict[str, tuple[compare.Seen, compare.Seen]]:
-    """(plain, argo) of each script."""
-    chosen = scripts(archives)
-    with tempfile.TemporaryDirectory() as made:
-        pairs = compare.run(chosen, Path(made))
-    return {cell.name: pair for cell, pair in zip(chosen, pairs, strict=True)}
+def compare_scripts(archives: Path) -> dict[str, tuple[compare.Outputs, compare.Outputs]]:
+    """Run each script both ways; returns the pairs (plain, argo)."""
+    found = scripts(archives)
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = compare.run(found, Path(folder))
+    return {cell.name: pair for cell, pair in zip(found, pairs, strict=True)}
 
 
-def rows(pairs: dict[str, tuple[compare.Seen, compare.Seen]]) -> str:
-    """The table: what a plain cell gives, and whether the other is the same."""
+def rows(pairs: dict[str, tuple[compare.Outputs, compare.Outputs]]) -> str:
+    """Return the table: the outputs of the plain cell, and whether `%%argo` gives the same."""
     lines = ["| script | stdout | figures | result | error | under `%%argo` |", "|---|---|---|---|---|---|"]
     for name, (plain, argo) in pairs.items():
-        sizes = [part.removeprefix("image/png: ") for shown in plain.displays for part in shown if "image/png" in part]
+        sizes = [
+            part.removeprefix("image/png: ") for display in plain.displays for part in display if "image/png" in part
+        ]
         result = ", ".join(part.partition(":")[0] for part in plain.result)
-        printed = f"{plain.stdout.count(chr(10))} lines" if plain.stdout else ""
-        other = ", ".join(compare.differences(plain, argo))
+        stdout = f"{plain.stdout.count(chr(10))} lines" if plain.stdout else ""
+        different = ", ".join(compare.differences(plain, argo))
         error = plain.error[0] if plain.error else ""
-        same = f"differs: {other}" if other else "the same"
-        lines.append(f"| {name} | {printed} | {', '.join(sizes)} | {result} | {error} | {same} |")
+        verdict = f"differs: {different}" if different else "the same"
+        lines.append(f"| {name} | {stdout} | {', '.join(sizes)} | {result} | {error} | {verdict} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Run the scripts both ways and write the table."""
+    """Run the scripts both ways, and write the table."""
     archives = folder()
     if archives is None:
         sys.exit(f"{FOLDER} names no folder")
-    pairs = compared(archives)
-    page = table.replaced(table.DOCS.read_text(encoding="utf-8"), {"galleries": rows(pairs)})
+    pairs = compare_scripts(archives)
+    page = table.replace_marked(table.DOCS.read_text(encoding="utf-8"), {"galleries": rows(pairs)})
     table.DOCS.write_text(page, encoding="utf-8")
     for name, pair in pairs.items():
         for aspect, (plain, argo) in compare.differences(*pair).items():

@@ -1,9 +1,9 @@
-"""Cells of libraries that ask where they are, each in two kernels' eyes: plain, and under `%%argo`.
+"""Cells of libraries that detect notebooks, each run as a plain cell and under `%%argo`.
 
 `python tests/fidelity/libraries.py` downloads the libraries, runs the cells, and writes the table in docs/fidelity.md.
 
 Rules:
-- The plain kernel has the libraries of all cells; a cell under `%%argo` asks for its own only, in the same versions.
+- The plain kernel has the libraries of all cells; a cell under `%%argo` requires only its own, in the same versions.
 - Compared: kinds of output with their MIME types, in order, and the last line of each stream.
 """
 
@@ -37,7 +37,7 @@ NUMBER = re.compile(r"\d[\d.]*")
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryCell:
-    """A cell that uses a library; `deps` are what it asks for under `%%argo`, `reason` why it differs there."""
+    """A cell that uses a library; `deps` are its requirements, and `reason` says why it differs under `%%argo`."""
 
     library: str
     what: str
@@ -61,21 +61,21 @@ CELLS = _cells()
 
 
 def run(cells: Sequence[LibraryCell], python: str, folder: Path) -> list[tuple[list[str], list[str]]]:
-    """(plain, argo) of each cell; the plain cells of each library have a kernel of their own."""
-    made = nbformat.v4.new_code_cell
+    """Run each cell both ways; returns the pairs (plain, argo). The plain cells of each library have one kernel."""
+    new_code_cell = nbformat.v4.new_code_cell
     (folder / "work").mkdir(parents=True)
-    plain = [made(f"{PLAIN_LINE}\n{cell.source}") for cell in cells]
+    plain = [new_code_cell(f"{PLAIN_LINE}\n{cell.source}") for cell in cells]
     for _, group in itertools.groupby(zip(cells, plain, strict=True), lambda pair: pair[0].library):
-        # Some libraries change others: itables shows every DataFrame as its own table.
-        _execute([one for _, cell in group for one in (made(RESET), cell)], python, folder)
+        # Some libraries change others: itables displays every DataFrame as its own table.
+        _execute([item for _, cell in group for item in (new_code_cell(RESET), cell)], python, folder)
     versions = installed(python)
-    argo = [made(f"%%argo --deps {_pinned(cell.deps, versions)!r}\n{cell.source}") for cell in cells]
-    _execute([made("%load_ext uv_argo_magic"), *argo], python, folder)
-    return [(outline(one.outputs), outline(other.outputs)) for one, other in zip(plain, argo, strict=True)]
+    argo = [new_code_cell(f"%%argo --deps {_pinned(cell.deps, versions)!r}\n{cell.source}") for cell in cells]
+    _execute([new_code_cell("%load_ext uv_argo_magic"), *argo], python, folder)
+    return [(outline(first.outputs), outline(second.outputs)) for first, second in zip(plain, argo, strict=True)]
 
 
 def _execute(cells: list[Any], python: str, folder: Path) -> None:
-    """Run cells in a kernel of their own, which adds their outputs."""
+    """Run cells in a new kernel, which adds their outputs."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     env |= {"PYTHONPATH": str(ROOT), "UV_ARGO_PANEL": "none", "UV_ARGO_BACKEND": "local"}
     env |= {"UV_ARGO_HOME": str(folder / "home"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -88,7 +88,7 @@ def _execute(cells: list[Any], python: str, folder: Path) -> None:
 
 
 def installed(python: str) -> dict[str, str]:
-    """The versions of the packages of a Python, by name."""
+    """Return the versions of the packages of a Python."""
     code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
     found = json.loads(subprocess.run([python, "-c", code], capture_output=True, check=True, text=True).stdout)
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found.items()}
@@ -99,7 +99,7 @@ def _pinned(deps: str, versions: dict[str, str]) -> str:
 
 
 def outline(outputs: Sequence[Any]) -> list[str]:
-    """Each output in a line: its kind and MIME types, or a stream's last line."""
+    """Return a line for each output: its kind and MIME types, or the last line of a stream."""
     lines: list[str] = []
     texts: dict[str, str] = {}
     for output in outputs:
@@ -123,7 +123,7 @@ def _short(mime: str) -> str:
 
 
 def verdict(plain: list[str], argo: list[str], reason: str = "") -> str:
-    """What a reader learns of a pair."""
+    """Return the verdict of the table on a pair."""
     if plain == argo:
         return "the same"
     if reason:
@@ -134,7 +134,7 @@ def verdict(plain: list[str], argo: list[str], reason: str = "") -> str:
 
 
 def table(cells: Sequence[LibraryCell], pairs: Sequence[tuple[list[str], list[str]]]) -> str:
-    """The rows of docs/fidelity.md."""
+    """Return the table of docs/fidelity.md."""
     rows = ["| library | tried | plain cell | under `%%argo` |", "|---|---|---|---|"]
     for cell, (plain, argo) in zip(cells, pairs, strict=True):
         result = verdict(plain, argo, cell.reason)
@@ -148,17 +148,17 @@ def _format(lines: list[str]) -> str:
 
 
 def make_venv(folder: Path) -> str:
-    """A venv with a kernel and the libraries of all cells; its Python."""
+    """Create a venv with a kernel and the libraries of all cells; returns its Python."""
     names = sorted({name for cell in CELLS for name in cell.deps.split()} | {"ipykernel", "nbformat", "packaging"})
     python = str(folder / "venv" / "bin" / "python")
     subprocess.run([find_uv_bin(), "venv", "-q", str(folder / "venv"), "--python", sys.executable], check=True)
-    needs = [*names, "platformdirs", "uv", "ipywidgets"]
-    subprocess.run([find_uv_bin(), "pip", "install", "-q", "--python", python, *needs], check=True)
+    requirements = [*names, "platformdirs", "uv", "ipywidgets"]
+    subprocess.run([find_uv_bin(), "pip", "install", "-q", "--python", python, *requirements], check=True)
     return python
 
 
 def main() -> None:
-    """Run the cells whose library is among the arguments, or all of them and write the table."""
+    """Run the cells of the libraries in the arguments; without arguments, run all cells and write the table."""
     chosen = [cell for cell in CELLS if not sys.argv[1:] or cell.library in sys.argv[1:]]
     with tempfile.TemporaryDirectory() as folder:
         python = os.environ.get("UV_ARGO_TEST_LIBRARIES_PYTHON") or make_venv(Path(folder))
@@ -167,10 +167,10 @@ def main() -> None:
         for cell, (plain, argo) in zip(chosen, pairs, strict=True):
             print(f"{cell.library}: {cell.what}: {verdict(plain, argo)}\n    plain {plain}\n    argo  {argo}")  # noqa: T201
         return
-    from table import DOCS, replaced
+    from table import DOCS, replace_marked
 
     page = DOCS.read_text(encoding="utf-8")
-    DOCS.write_text(replaced(page, {"libraries": table(chosen, pairs)}), encoding="utf-8")
+    DOCS.write_text(replace_marked(page, {"libraries": table(chosen, pairs)}), encoding="utf-8")
     print(sum(plain == argo for plain, argo in pairs), "of", len(pairs), "the same")  # noqa: T201
 
 

@@ -1,4 +1,4 @@
-"""Whole notebooks of other projects, plain and with every cell in one session.
+"""Notebooks of other projects, run with plain cells and with all cells in one session.
 
     python tests/fidelity/notebooks.py [PART OF A NAME]...
 
@@ -9,10 +9,10 @@ the folder of the source distributions, and UV_ARGO_TEST_PYTHON a Python with th
 and never installed.
 
 Rules:
-- A notebook here needs no network, and nothing but the files beside it.
-- Random numbers are not seeded by every notebook. A cell that differs between two plain runs is compared by the kinds
-  of its outputs.
-- The folder of the packages has another name in a session, and a hint below an error does not count as a difference.
+- The notebooks need no network, and only the files in their folder.
+- Not all notebooks seed random numbers. A cell that differs between two plain runs is compared by the kinds of its
+  outputs.
+- The path of the packages and hints below errors are not compared.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PYTHON = "UV_ARGO_TEST_PYTHON"
 VERSIONS = {"mesa": "3.3.1", "hdbscan": "0.8.44", "sktime": "1.2.0", "xarray": "2026.9.0"}
 SECONDS = 180
 RECORD = Path(__file__).parent / "expected_in_notebooks.json"
-# archive -> (what the notebooks need, the notebooks below the top folder)
+# archive -> (packages, notebooks below the top folder)
 NOTEBOOKS = {
     "mesa": ("mesa solara altair matplotlib networkx numpy pandas seaborn", """
         docs/tutorials/0_first_model.ipynb
@@ -106,13 +106,13 @@ REASONS = {
         "The traceback shows the line that raised the exception. IPython shows the line that the frame reached later."
     ),
 }
-"""Why a cell differs: (notebook, number of the cell) -> the reason."""
+"""The reasons for differences: (notebook, number of the cell) -> reason."""
 SEED = "import random, numpy\nrandom.seed(1); numpy.random.seed(1)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A notebook of an archive, and the names of the packages that it needs."""
+class ArchivedNotebook:
+    """A notebook in an archive, and the packages that it needs."""
 
     name: str
     archive: Path
@@ -120,18 +120,20 @@ class Chosen:
 
     @property
     def title(self) -> str:
-        """Its name in the table."""
+        """The name in the table."""
         return f"{self.archive.name.removesuffix('.tar.gz')}/{self.name}"
 
     def unpack(self, folder: Path) -> Path:
-        """Write the notebook and the files beside it below a folder; the notebook's path."""
+        """Write the notebook and the files of its folder below a folder; returns the notebook's path."""
         top = self.archive.name.removesuffix(".tar.gz")
-        beside = PurePosixPath(top, self.name).parent
-        with tarfile.open(self.archive) as opened:
-            members = [one for one in opened.getmembers() if one.isfile() and beside in PurePosixPath(one.name).parents]
-            for one in members:  # the argument `filter` of extractall is newer than Python 3.11.2
-                file = opened.extractfile(one)
-                target = folder / one.name
+        parent = PurePosixPath(top, self.name).parent
+        with tarfile.open(self.archive) as tar:
+            members = [
+                item for item in tar.getmembers() if item.isfile() and parent in PurePosixPath(item.name).parents
+            ]
+            for member in members:  # `extractall(filter=...)` needs Python 3.11.4
+                file = tar.extractfile(member)
+                target = folder / member.name
                 if file is None or not target.resolve().is_relative_to(folder.resolve()):
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,41 +142,41 @@ class Chosen:
 
 
 def folder() -> Path | None:
-    """The folder with the archives, if one is named."""
-    named = os.environ.get(FOLDER)
-    return Path(named) if named else None
+    """Return the folder of the archives, if it is set."""
+    path = os.environ.get(FOLDER)
+    return Path(path) if path else None
 
 
-def chosen(archives: Path) -> Iterator[Chosen]:
-    """The notebooks of the archives that are there."""
+def archived_notebooks(archives: Path) -> Iterator[ArchivedNotebook]:
+    """Yield the notebooks in the existing archives."""
     for package, (deps, names) in NOTEBOOKS.items():
         for archive in sorted(archives.glob(f"{package}-*.tar.gz")):
             for name in names.strip().splitlines():
-                yield Chosen(name=name.strip(), archive=archive, deps=tuple(deps.split()))
+                yield ArchivedNotebook(name=name.strip(), archive=archive, deps=tuple(deps.split()))
 
 
 def sources(path: Path) -> list[str]:
-    """The text of each code cell."""
+    """Return the text of each code cell."""
     cells = nbformat.read(path, as_version=4).cells
     return [cell.source for cell in cells if cell.cell_type == "code" and cell.source.strip()]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What came of a cell; `pictures` tells random ones of the same size apart."""
+class CellOutput:
+    """The outputs of a cell; `pictures` distinguishes pictures of the same size."""
 
-    seen: compare.Seen
+    outputs: compare.Outputs
     pictures: tuple[str, ...]
 
 
-def run(cells: Sequence[str], cwd: Path, home: Path, *, deps: Sequence[str] = (), in_session: bool) -> list[Shown]:
-    """What is seen of each cell, in one kernel; the first line of each stands for the one with %%argo."""
-    made = nbformat.v4.new_code_cell
+def run(cells: Sequence[str], cwd: Path, home: Path, *, deps: Sequence[str] = (), in_session: bool) -> list[CellOutput]:
+    """Run the cells in one kernel, each with a first line in place of `%%argo`; returns their outputs."""
+    new_code_cell = nbformat.v4.new_code_cell
     line = "%%argo -s" if in_session else compare.PLAIN_LINE
-    codes = [made(f"{line}\n{cell}" if in_session or not cell.startswith("%%") else cell) for cell in cells]
-    first = [made("%load_ext uv_argo_magic")] if in_session else []
+    codes = [new_code_cell(f"{line}\n{cell}" if in_session or not cell.startswith("%%") else cell) for cell in cells]
+    first = [new_code_cell("%load_ext uv_argo_magic")] if in_session else []
     start = f"import os\nos.chdir({str(cwd)!r})\n{SEED}"
-    first.append(made(f"%%argo -s --deps {compare.pinned(deps)}\n{start}" if in_session else start))
+    first.append(new_code_cell(f"%%argo -s --deps {compare.pinned(deps)}\n{start}" if in_session else start))
     notebook = nbformat.v4.new_notebook(cells=[*first, *codes])
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "UV_ARGO"))}
     env = inherited | {
@@ -184,77 +186,81 @@ def run(cells: Sequence[str], cwd: Path, home: Path, *, deps: Sequence[str] = ()
     }  # fmt: skip
     client = nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", allow_errors=True)
     client.execute(cwd=str(cwd), env=env)
-    for one in first:
-        assert not [output for output in one.outputs if output.output_type == "error"], one.outputs
-    return [Shown(seen=_without_folder(compare.seen(one.outputs)), pictures=_pictures(one.outputs)) for one in codes]
+    for cell in first:
+        assert not [output for output in cell.outputs if output.output_type == "error"], cell.outputs
+    return [
+        CellOutput(outputs=_without_folder(compare.normalize(cell.outputs)), pictures=_pictures(cell.outputs))
+        for cell in codes
+    ]
 
 
 def _pictures(outputs: Sequence[Any]) -> tuple[str, ...]:
     return tuple(output.data.get("image/png", "") for output in outputs if "data" in output)
 
 
-def compared(one: Chosen, home: Path) -> list[dict[str, Any]]:
-    """The differences of each cell; those of a random cell are differences of kind."""
-    with tempfile.TemporaryDirectory() as made:
-        path = one.unpack(Path(made))
+def compare_notebook(notebook: ArchivedNotebook, home: Path) -> list[dict[str, Any]]:
+    """Return the differences of each cell; random cells are compared by the kinds of their outputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = notebook.unpack(Path(folder))
         cells = sources(path)
         runs = []
         for in_session in (False, False, True):
-            copy = Path(made) / f"run-{len(runs)}" / "work"
+            copy = Path(folder) / f"run-{len(runs)}" / "work"
             shutil.copytree(path.parent, copy)
-            runs.append(run(cells, copy, home, deps=one.deps, in_session=in_session))
+            runs.append(run(cells, copy, home, deps=notebook.deps, in_session=in_session))
     return [
-        compare.differences(first.seen, without_hint(third.seen, first.seen))
+        compare.differences(first.outputs, without_hint(third.outputs, first.outputs))
         if first == second
-        else compare.differences(kinds(first.seen), kinds(third.seen))
+        else compare.differences(kinds(first.outputs), kinds(third.outputs))
         for first, second, third in zip(*runs, strict=True)
     ]
 
 
-def _without_folder(seen: compare.Seen) -> compare.Seen:
-    """The same without the name of the run's folder."""
-    text = json.dumps(vars(seen))
+def _without_folder(outputs: compare.Outputs) -> compare.Outputs:
+    """Replace the names of the run's folder and of the packages' folder."""
+    text = json.dumps(vars(outputs))
     for number in range(3):
         text = text.replace(f"run-{number}/work", "run/work")
     text = re.sub(r"[^\s\"'(]*/(?:site-packages|trees/\w+/site)/", "packages/", text)
-    return compare.Seen(**{name: _tuples(value) for name, value in json.loads(text).items()})
+    return compare.Outputs(**{name: _tuples(value) for name, value in json.loads(text).items()})
 
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def without_hint(seen: compare.Seen, plain: compare.Seen) -> compare.Seen:
-    """The same without a hint below an error that the plain cell has as well."""
-    lines = seen.traceback[: len(plain.traceback)]
-    return replace(seen, traceback=lines) if plain.error == seen.error and lines == plain.traceback else seen
+def without_hint(outputs: compare.Outputs, plain: compare.Outputs) -> compare.Outputs:
+    """Remove the hint below an error that the plain cell has, too."""
+    lines = outputs.traceback[: len(plain.traceback)]
+    return replace(outputs, traceback=lines) if plain.error == outputs.error and lines == plain.traceback else outputs
 
 
-def kinds(seen: compare.Seen) -> compare.Seen:
-    """The kinds of a cell's outputs."""
-    return compare.Seen(
-        result=tuple(part.partition(":")[0] for part in seen.result),
-        displays=tuple(tuple(part.partition(":")[0] for part in shown) for shown in seen.displays),
-        order=seen.order,
-        error=seen.error[:1],
+def kinds(outputs: compare.Outputs) -> compare.Outputs:
+    """Return the kinds of a cell's outputs."""
+    return compare.Outputs(
+        result=tuple(part.partition(":")[0] for part in outputs.result),
+        displays=tuple(tuple(part.partition(":")[0] for part in display) for display in outputs.displays),
+        order=outputs.order,
+        error=outputs.error[:1],
     )
 
 
-def differing(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[str]]]:
-    """What the record has: notebook -> number of the cell -> the aspects that differ."""
+def different_aspects(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, list[str]]]:
+    """Return the format of the record: notebook -> number of the cell -> aspects that differ."""
     by_name = {
-        name: {str(number): list(one) for number, one in enumerate(cells) if one} for name, cells in found.items()
+        name: {str(number): list(aspects) for number, aspects in enumerate(cells) if aspects}
+        for name, cells in found.items()
     }
     return {name: cells for name, cells in by_name.items() if cells}
 
 
 def recorded() -> dict[str, dict[str, list[str]]]:
-    """The record."""
+    """Return the recorded differences."""
     return json.loads(RECORD.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def rows(found: dict[str, list[dict[str, Any]]]) -> str:
-    """The table: how many cells each notebook has, and how many of them are the same."""
+    """Return the table: how many cells each notebook has, and how many of them are the same."""
     lines = ["| notebook | cells | the same |", "|---|--:|--:|"]
     for name, cells in found.items():
         lines.append(f"| {name} | {len(cells)} | {sum(not differences for differences in cells)} |")
@@ -267,15 +273,15 @@ def rows(found: dict[str, list[dict[str, Any]]]) -> str:
 def download(archives: Path, python: str) -> None:
     """Download the source distributions, with the pip of this Python."""
     archives.mkdir()
-    named = [f"{package}=={version}" for package, version in VERSIONS.items()]
-    names = ",".join(VERSIONS)  # not `:all:`, or pip would compile what it needs to read their metadata
+    requirements = [f"{package}=={version}" for package, version in VERSIONS.items()]
+    names = ",".join(VERSIONS)  # not `:all:`, since pip would then build its build dependencies, too
     command = [python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", names, "-d", str(archives)]
-    subprocess.run([*command, *named], check=True)
+    subprocess.run([*command, *requirements], check=True)
 
 
 def install(venv: Path) -> str:
-    """Make a venv with all packages of the notebooks, and with what runs them; its Python."""
-    needed = sorted({name for deps, _ in NOTEBOOKS.values() for name in deps.split()})
+    """Create a venv with all packages of the notebooks and a kernel; returns its Python."""
+    names = sorted({name for deps, _ in NOTEBOOKS.values() for name in deps.split()})
     python = str(venv / "bin" / "python")
     subprocess.run([find_uv_bin(), "venv", "-q", "--python", sys.executable, str(venv)], check=True)
     command = [
@@ -290,44 +296,44 @@ def install(venv: Path) -> str:
         "nbclient",
         "pip",
     ]
-    named = [f"{name}=={VERSIONS[name]}" if name in VERSIONS else name for name in needed]
-    subprocess.run([*command, *named], check=True)
+    requirements = [f"{name}=={VERSIONS[name]}" if name in VERSIONS else name for name in names]
+    subprocess.run([*command, *requirements], check=True)
     return python
 
 
 def main() -> None:
-    """Run this again with what is downloaded, if it is not there."""
+    """Download the archives and packages if necessary, then run this file again in the venv."""
     archives, python = folder(), os.environ.get(PYTHON)
     if archives is not None and python:
         write(archives)
         return
-    with tempfile.TemporaryDirectory() as made:
-        python = python or install(Path(made, "venv"))
+    with tempfile.TemporaryDirectory() as temporary:
+        python = python or install(Path(temporary, "venv"))
         if archives is None:
-            archives = Path(made, "archives")
+            archives = Path(temporary, "archives")
             download(archives, python)
         env = {**os.environ, FOLDER: str(archives), PYTHON: python}
         sys.exit(subprocess.run([python, __file__, *sys.argv[1:]], env=env, check=False).returncode)
 
 
 def write(archives: Path) -> None:
-    """Run the notebooks, or those whose names contain an argument; without one, write the table."""
+    """Run the notebooks whose names contain an argument; without arguments, run all and write the table."""
     found = {}
     with tempfile.TemporaryDirectory() as home:
-        for one in chosen(archives):
-            name = one.title
+        for notebook in archived_notebooks(archives):
+            name = notebook.title
             if sys.argv[1:] and not any(part in name for part in sys.argv[1:]):
                 continue
-            found[name] = compared(one, Path(home))
+            found[name] = compare_notebook(notebook, Path(home))
             for number, differences in enumerate(found[name]):
                 for aspect, (plain, session) in differences.items():
                     print(f"{name}: {number}: {aspect}:\n  {plain!r:.1500}\n  {session!r:.1500}")  # noqa: T201
             print(f"{name}: {len(found[name])} cells", flush=True)  # noqa: T201
     print(rows(found))  # noqa: T201
     if not sys.argv[1:]:
-        RECORD.write_text(json.dumps(differing(found), indent=1) + "\n", encoding="utf-8")
+        RECORD.write_text(json.dumps(different_aspects(found), indent=1) + "\n", encoding="utf-8")
         page = table.DOCS.read_text(encoding="utf-8")
-        table.DOCS.write_text(table.replaced(page, {"notebooks": rows(found)}), encoding="utf-8")
+        table.DOCS.write_text(table.replace_marked(page, {"notebooks": rows(found)}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -52,4 +52,4 @@ IN_SESSIONS = {
     "input": "A front end that takes no input, as here, gets the same error with another message. Others ask.",
     "getpass": "A front end that takes no input, as here, gets the same error with another message. Others ask.",
 }
-"""The reasons for cells that differ in a session otherwise than without one."""
+"""The reasons for cells whose differences in a session are not the same as without one."""

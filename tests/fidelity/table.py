@@ -1,6 +1,6 @@
 """Write the recorded differences, and their table in docs/fidelity.md: `python tests/fidelity/table.py`.
 
-Rule: only the text between the two marks of a table is generated.
+Only the text between the two marks of a table is generated.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 RECORD = Path(__file__).parent / "expected.json"
 SESSIONS = Path(__file__).parent / "expected_in_sessions.json"
-"""The differences in a session, of the cells for which they are others than without one."""
+"""The differences of cells that differ in a session, but not in the same way without one."""
 DOCS = compare.ROOT / "docs" / "fidelity.md"
 ENVIRON = {"FIDELITY_TEST": "set beside the kernel"}
-# The table shows the first of these aspects that differs.
+# The table shows the first aspect that differs, in this order.
 _ASPECTS = ("error", "result", "displays", "stdout", "stderr", "traceback", "order")
 _WIDTH = 110
 
 Differences = dict[str, dict[str, list[Any]]]
 
 
-def run_plain() -> list[compare.Seen]:
-    """The cells in a real kernel."""
+def run_plain() -> list[compare.Outputs]:
+    """Run the cells as plain cells."""
     with tempfile.TemporaryDirectory() as folder:
         return compare.run_plain(cells.CELLS, Path(folder), environ=ENVIRON)
 
 
-def measure(plain: list[compare.Seen], *, in_sessions: bool = False) -> Differences:
-    """The differences under `%%argo`, as JSON: {cell: {aspect: [plain, argo]}}."""
+def measure(plain: list[compare.Outputs], *, in_sessions: bool = False) -> Differences:
+    """Run the cells under `%%argo`; returns the differences as JSON: {cell: {aspect: [plain, argo]}}."""
     with tempfile.TemporaryDirectory() as folder:
         argo = compare.run_argo(cells.CELLS, Path(folder), environ=ENVIRON, in_sessions=in_sessions)
     pairs = zip(cells.CELLS, plain, argo, strict=True)
@@ -50,18 +50,18 @@ def measure(plain: list[compare.Seen], *, in_sessions: bool = False) -> Differen
 
 
 def recorded() -> Differences:
-    """The differences in the record."""
+    """Return the recorded differences."""
     return json.loads(RECORD.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def recorded_in_sessions() -> Differences:
-    """The differences of cells in a session, in the records."""
+    """Return the recorded differences in sessions."""
     others: Differences = json.loads(SESSIONS.read_text(encoding="utf-8"))
     return {name: aspects for name, aspects in (recorded() | others).items() if aspects}
 
 
 def table_of_sessions() -> str:
-    """The table of cells that differ in a session otherwise than without one."""
+    """Return the table of cells whose differences in a session are not the same as without one."""
     rows = ["| cell | plain cell | in a session | reason |", "|---|---|---|---|"]
     for name, aspects in json.loads(SESSIONS.read_text(encoding="utf-8")).items():
         texts = _texts(aspects) if aspects else ("the same", "the same")
@@ -70,7 +70,7 @@ def table_of_sessions() -> str:
 
 
 def table(differences: Differences) -> str:
-    """The table of cells that differ."""
+    """Return the table of cells that differ."""
     rows = ["| cell | plain cell | `%%argo` | reason |", "|---|---|---|---|"]
     for name, aspects in differences.items():
         plain, argo = _texts(aspects)
@@ -79,7 +79,7 @@ def table(differences: Differences) -> str:
 
 
 def _texts(aspects: dict[str, list[Any]]) -> tuple[str, str]:
-    """What the table shows of a cell's differences."""
+    """Return the texts that the table shows for a cell."""
     aspect = next(aspect for aspect in _ASPECTS if aspect in aspects)
     plain, argo = aspects[aspect]
     if aspect == "traceback":
@@ -105,14 +105,14 @@ def _format(aspect: str, value: Any) -> str:
     return f"{aspect}: <code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
 
 
-def replaced(text: str, marks: Mapping[str, str]) -> str:
-    """The page with new text between each pair of marks."""
+def replace_marked(text: str, marks: Mapping[str, str]) -> str:
+    """Return the page with new text between each pair of marks."""
     for mark, body in marks.items():
         pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
         if not re.search(pattern, text, re.DOTALL):
             message = f"the page has no marks for {mark}"
             raise ValueError(message)
-        text = re.sub(pattern, lambda at, body=body: f"{at[1]}{body}\n{at[2]}", text, flags=re.DOTALL)
+        text = re.sub(pattern, lambda match, body=body: f"{match[1]}{body}\n{match[2]}", text, flags=re.DOTALL)
     return text
 
 
@@ -126,9 +126,9 @@ def main() -> None:
     others = {name: in_sessions.get(name, {}) for name in dict.fromkeys(changed)}
     SESSIONS.write_text(json.dumps(others, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     page = DOCS.read_text(encoding="utf-8")
-    page = replaced(page, {"cells": table(differences), "cells in sessions": table_of_sessions()})
+    page = replace_marked(page, {"cells": table(differences), "cells in sessions": table_of_sessions()})
     DOCS.write_text(re.sub(r"\d+(\s+small cells)", rf"{len(cells.CELLS)}\1", page), encoding="utf-8")
-    print(f"{len(cells.CELLS)} cells, {len(differences)} differ, {len(others)} otherwise in sessions")  # noqa: T201
+    print(f"{len(cells.CELLS)} cells, {len(differences)} differ, {len(others)} differently in sessions")  # noqa: T201
 
 
 if __name__ == "__main__":

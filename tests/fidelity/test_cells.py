@@ -1,4 +1,4 @@
-"""Small cells do the same under `%%argo` as in a plain cell, except for the recorded differences."""
+"""Small cells give the same outputs under `%%argo` as in a plain cell, except for the recorded differences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import compare
 import table
 from reasons import IN_SESSIONS, REASONS
 
-# Some differences contain texts of Python, which change between its versions.
+# Some differences contain messages of Python, which change between versions.
 RECORDED_WITH = (3, 11)
 
 
@@ -31,7 +31,7 @@ def differences(plain):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("cell", cells.CELLS, ids=lambda cell: cell.name)
-def test_a_cell_is_the_same_or_differs_as_listed(differences, cell):
+def test_cell_differs_only_as_recorded(differences, cell):
     expected = table.recorded().get(cell.name, {})
     if sys.version_info[:2] == RECORDED_WITH or not expected:
         assert differences.get(cell.name, {}) == expected
@@ -47,7 +47,7 @@ def differences_in_sessions(plain):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("cell", cells.CELLS, ids=lambda cell: cell.name)
-def test_a_cell_of_a_session_is_the_same_or_differs_as_listed(differences_in_sessions, cell):
+def test_cell_in_session_differs_only_as_recorded(differences_in_sessions, cell):
     expected = table.recorded_in_sessions().get(cell.name, {})
     if sys.version_info[:2] == RECORDED_WITH or not expected:
         assert differences_in_sessions.get(cell.name, {}) == expected
@@ -55,31 +55,31 @@ def test_a_cell_of_a_session_is_the_same_or_differs_as_listed(differences_in_ses
         assert set(differences_in_sessions.get(cell.name, {})) <= set(compare.ASPECTS)
 
 
-def test_every_difference_is_in_the_docs_with_its_reason():
+def test_docs_list_all_differences_with_reasons():
     recorded = table.recorded()
     assert set(recorded) == set(REASONS)
     page = table.DOCS.read_text(encoding="utf-8")
     assert set(table.recorded_in_sessions()) <= set(REASONS) | set(IN_SESSIONS)
     tables = {"cells": table.table(recorded), "cells in sessions": table.table_of_sessions()}
-    assert table.replaced(page, tables) == page
+    assert table.replace_marked(page, tables) == page
     assert f"{len(cells.CELLS)} small cells" in " ".join(page.split())
 
 
-def test_names_are_not_used_twice():
+def test_cell_names_are_unique():
     names = [cell.name for cell in cells.CELLS]
     assert len(set(names)) == len(names) >= 45
 
 
-def test_a_difference_is_found():
-    one = compare.Seen(stdout="a", error=("E", "x"))
-    other = compare.Seen(stdout="b", error=("E", "x"))
-    assert compare.differences(one, other) == {"stdout": ("a", "b")}
-    assert compare.differences(one, one) == {}
+def test_differences_are_found():
+    first = compare.Outputs(stdout="a", error=("E", "x"))
+    second = compare.Outputs(stdout="b", error=("E", "x"))
+    assert compare.differences(first, second) == {"stdout": ("a", "b")}
+    assert compare.differences(first, first) == {}
 
 
 @pytest.mark.parametrize(
-    ("written", "shown"),
+    ("written", "expected"),
     [("0%\r50%\r100%\n", "100%\n"), ("long line\rshort", "shortline"), ("abc\rx\n", "xbc\n"), ("same\n", "same\n")],
 )
-def test_streams_are_compared_as_a_terminal_shows_them(written, shown):
-    assert compare._drawn(written) == shown
+def test_streams_are_compared_as_shown_in_a_terminal(written, expected):
+    assert compare._as_in_terminal(written) == expected

@@ -1,4 +1,4 @@
-"""Libraries that ask where they are render under `%%argo` what they render in a plain cell."""
+"""Libraries that detect notebooks give the same kinds of output under `%%argo` as in a plain cell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import libraries
 import table
 
 
-def test_outputs_are_outlined_by_kind_and_mime_type():
+def test_outline_has_kinds_and_mime_types():
     from nbformat.v4 import new_output
 
     outputs = [
@@ -31,7 +31,7 @@ def test_outputs_are_outlined_by_kind_and_mime_type():
     assert libraries.verdict(["a"], ["b"], "for a reason") == "for a reason"
 
 
-def test_the_table_has_every_cell_and_no_difference_without_a_reason():
+def test_table_in_docs_lists_all_cells_with_reasons():
     page = table.DOCS.read_text(encoding="utf-8")
     rows = page.partition("<!-- libraries -->")[2].partition("<!-- /libraries -->")[0].strip().split("\n")[2:]
     listed = [tuple(row.strip("| ").split(" | ")[:2]) for row in rows]
@@ -41,7 +41,7 @@ def test_the_table_has_every_cell_and_no_difference_without_a_reason():
 
 @pytest.mark.corpus
 @pytest.mark.timeout(1800)
-def test_libraries_render_as_in_a_plain_cell(tmp_path):
+def test_libraries_give_output_without_errors(tmp_path):
     pairs = libraries.run(libraries.CELLS, libraries.make_venv(tmp_path), tmp_path)
     for cell, (plain, argo) in zip(libraries.CELLS, pairs, strict=True):
         assert argo or not plain, f"{cell.library}: {cell.what}: nothing shown"

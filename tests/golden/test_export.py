@@ -1,4 +1,4 @@
-"""commands/export.py: a run as a Workflow."""
+"""commands/export.py: export a run as a Workflow."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LOCK = Lock(
 
 
 @pytest.fixture
-def exported(tmp_path, monkeypatch):
-    """Exports a run with these settings to x.yaml: what is printed, and the file's text."""
+def export_workflow(tmp_path, monkeypatch):
+    """Export a run with these settings to x.yaml; returns the printed text and the file's text."""
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     history = History(tmp_path / "runs")
 
-    def exported(*words, **settings):
+    def export_workflow(*arguments, **settings):
         spec = RunSpec(
             cell="print('{{x}}')",
             requirements=parse("numpy>=2"),
@@ -35,22 +35,22 @@ def exported(tmp_path, monkeypatch):
             settings=Settings(images=(("3.11.2", "example.com/uv:1"),), **settings),
         )
         history.begin("r1", spec=spec, resolution=LOCK, nonce="n")
-        printed = export.export_run(read_argv(["export", "--to", "x.yaml", *words]), history)
-        return printed, (tmp_path / "x.yaml").read_text(encoding="utf-8")
+        output = export.export_run(read_argv(["export", "--to", "x.yaml", *arguments]), history)
+        return output, (tmp_path / "x.yaml").read_text(encoding="utf-8")
 
-    return exported
+    return export_workflow
 
 
-def test_a_run_is_written_as_a_workflow_with_its_own_lock(exported):
-    printed, text = exported("--set", "namespace=other", "--set", "ttl=60")
-    assert printed.startswith("Wrote x.yaml. Run it with:   kubectl")
+def test_run_is_exported_as_workflow_with_current_settings(export_workflow):
+    output, text = export_workflow("--set", "namespace=other", "--set", "ttl=60")
+    assert output.startswith("Wrote x.yaml. Run it with:   kubectl")
     assert text.startswith("# Exported by uv-argo-magic: the run r1.\n")
-    made = yaml.safe_load(text)
-    script = made["spec"]["templates"][0]["script"]
+    workflow = yaml.safe_load(text)
+    script = workflow["spec"]["templates"][0]["script"]
     assert (script["image"], script["resources"]["limits"]["memory"]) == ("example.com/uv:1", "2Gi")
-    assert made["spec"]["ttlStrategy"]["secondsAfterCompletion"] == 60
+    assert workflow["spec"]["ttlStrategy"]["secondsAfterCompletion"] == 60
 
 
-def test_values_that_are_not_kept_can_be_given_again(exported):
-    _, text = exported("--set", "variables=A=2", variables=(("A", "swordfish"),))
+def test_variables_of_the_run_are_not_exported(export_workflow):
+    _, text = export_workflow("--set", "variables=A=2", variables=(("A", "swordfish"),))
     assert "swordfish" not in text

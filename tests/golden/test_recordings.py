@@ -1,6 +1,6 @@
-"""Each recorded scenario of a real Argo, followed as it went: the phases on the way and the final panel are golden.
+"""Recorded scenarios of a real Argo, followed by the state machine; the messages and the final panel are golden.
 
-`UV_ARGO_TEST_GOLDEN=write` writes them anew.
+`UV_ARGO_TEST_GOLDEN=write` writes the golden files again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCENARIOS = sorted(path.stem for path in (GOLDEN / "recordings").glob("*.jsonl")
 
 
 class Replay:
-    """Follows a recording, without threads: each distinct sentence, the state at the end, and every effect."""
+    """Follow a recording without threads; collects the sentences, the effects and the final state."""
 
     def __init__(self, name: str) -> None:
         self.name, self.log = name, LogStream(EXECUTOR_LINES)
@@ -39,7 +39,7 @@ class Replay:
         self.effects: list[object] = []
         self.state = step(RunState(run=name), ev.Submitted(name=name, location="c, namespace nb", t=0.0))
         self.lines: list[str] = []
-        self.warned: list[dict] = []
+        self.pod_events: list[dict] = []
 
     def take(self, message: Message) -> None:
         self.follow, effects = advance(self.follow, message, t=0.0, seconds=self.seconds)
@@ -70,8 +70,8 @@ class Replay:
             case "pod":
                 self.take(PodsChanged((PodChange(record["type"], record["object"]),)))
             case "event" if record["object"]["involvedObject"]["kind"] == "Pod":
-                self.warned.append(record["object"])
-                self.take(EventsSeen(tuple(self.warned)))
+                self.pod_events.append(record["object"])
+                self.take(EventsSeen(tuple(self.pod_events)))
             case "log" if "line" in record:
                 self.take(LogText(self.log.feed(record["line"].encode() + b"\n")))
             case "note" if record.get("status", 0) >= 300:
@@ -81,7 +81,7 @@ class Replay:
                 self.lines.append(f"{record['method']}: {problem}. {problem.hint}")
 
     def end(self) -> tuple[str, ...]:
-        """The panel, the sentence and the hint of a run that ended."""
+        """Return the panel, the sentence and the hint of an ended run."""
         if not diagnose.is_final(self.workflow):
             return ("not ended",)
         state = step(step(self.state, last_phase(self.follow, t=0.0)), ev.LogEnded(t=1.0))
@@ -89,11 +89,11 @@ class Replay:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_recording_is_told_as_it_was(name):
+def test_messages_of_recording_are_golden(name):
     replay = Replay(name)
     replay.play()
     text = "\n".join((*replay.lines, "--", *replay.end())).rstrip() + "\n"
-    path = GOLDEN / "argo" / "told" / f"{name}.txt"
+    path = GOLDEN / "argo" / "messages" / f"{name}.txt"
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -101,14 +101,14 @@ def test_a_recording_is_told_as_it_was(name):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_recording_reads_each_log_once_and_ends_a_lost_pod_alone(name):
+def test_each_log_is_read_once_and_only_lost_pods_terminate(name):
     replay = Replay(name)
     replay.play()
     logs = [pods.uid_of(effect.pod) for effect in replay.effects if isinstance(effect, ReadLog)]
     assert len(logs) == len(set(logs)) <= max(1, len(replay.follow.attempts))
     is_lost = name in {"pod_deleted", "pending_timeout"}
     assert (Terminate() in replay.effects) is replay.follow.pod_lost is is_lost
-    # The state is replaced, never changed: the same messages lead to the same one again.
+    # The state is immutable: the same messages lead to the same state.
     again = Replay(name)
     again.play()
     assert again.follow == replay.follow
@@ -118,13 +118,13 @@ BLOCKED = {"bad_image", "executor_image_missing", "missing_secret", "missing_pvc
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_only_a_pod_that_cannot_start_by_itself_is_given_up(name):
+def test_start_timeout_applies_only_to_blocked_pods(name):
     replay = Replay(name)
     replay.follow = FollowState(nonce="nonce", start_timeout=0.01)
     replay.play()
     for _ in range(2):
         replay.seconds += 1.0
-        replay.take(EventsSeen(tuple(replay.warned)))
+        replay.take(EventsSeen(tuple(replay.pod_events)))
     assert bool(replay.follow.given_up) is (name in BLOCKED)
     if name in BLOCKED:
         state = step(step(replay.state, last_phase(replay.follow, t=0.0)), ev.LogEnded(t=1.0))
@@ -132,7 +132,7 @@ def test_only_a_pod_that_cannot_start_by_itself_is_given_up(name):
         assert replay.follow.given_up.endswith(messages.hint(state)[1:].rstrip("."))
 
 
-def test_a_stop_keeps_the_cause_that_the_run_waited_for():
+def test_stopped_run_keeps_the_cause_of_its_wait():
     replay = Replay("bad_image")
     replay.play()
     state = step(replay.state, ev.StopRequested(by="me", t=1.0))

@@ -1,4 +1,4 @@
-"""The generated files of deploy/ (UV_ARGO_TEST_GOLDEN=write writes them again), and their properties."""
+"""The generated files in deploy/, and their properties. UV_ARGO_TEST_GOLDEN=write writes the files again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEAD = (
 
 
 @pytest.mark.parametrize("name", template_manifests.FILES)
-def test_the_templates_are_golden(name):
+def test_templates_are_golden(name):
     text = HEAD + yaml_output.dump(*(make() for make in template_manifests.FILES[name]))
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         (DEPLOY / name).write_text(text)
@@ -35,49 +35,49 @@ def test_the_templates_are_golden(name):
 
 
 @pytest.mark.parametrize("make", [template_manifests.cell, template_manifests.processor])
-def test_parameters_stand_in_variables_and_in_one_volumes_choice_alone(make):
-    made = make()
-    (template,) = made["spec"]["templates"]
+def test_parameters_are_only_used_in_variables_and_one_volume(make):
+    manifest = make()
+    (template,) = manifest["spec"]["templates"]
     for variable in template["script"]["env"]:
         assert re.fullmatch(r"[^{]*|(?:/tmp/venv-)?\{\{[\w.]+\}\}", variable["value"])
         variable["value"] = ""
     for volume in template["volumes"]:
-        # No parameter is part of its name: one only chooses between two that the template names.
+        # The parameter only selects one of two ConfigMaps that the template names.
         if config_map := volume.pop("configMap", None):
             assert config_map["name"] == (
                 "{{=workflow.parameters.largeProgram == 'true' "
                 "? 'uv-argo-program-' + workflow.name : 'uv-argo-no-program'}}"
             )
-    assert "{{" not in json.dumps(made, separators=(",", ":"))
+    assert "{{" not in json.dumps(manifest, separators=(",", ":"))
 
 
-def test_the_python_is_declared_as_it_is():
+def test_annotated_python_is_in_the_image_table():
     assert template_manifests.cell()["metadata"]["annotations"][template_manifests.PYTHON_NOTE] in images.IMAGES
 
 
 @pytest.mark.parametrize("small", [True, False])
-def test_the_cells_template_runs_a_program_given_in_either_way(tmp_path, small):
+def test_cell_template_runs_program_from_parameter_or_file(tmp_path, small):
     source = "print('{{ran}}', sorted(name for name in os.environ if name.startswith('UV_ARGO')))"
     (tmp_path / "program.py").write_text(source)
-    opened = template_manifests.cell()["spec"]["templates"][0]["script"]["source"].replace("/uv-argo", str(tmp_path))
-    given = base64.b64encode(gzip.compress(source.encode())).decode() if small else ""
-    ran = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", opened],
-        env={"UV_ARGO_PROGRAM": given}, capture_output=True, text=True, check=True, timeout=60,
+    code = template_manifests.cell()["spec"]["templates"][0]["script"]["source"].replace("/uv-argo", str(tmp_path))
+    program = base64.b64encode(gzip.compress(source.encode())).decode() if small else ""
+    completed = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        env={"UV_ARGO_PROGRAM": program}, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    assert ran.stdout == "{{ran}} []\n"
+    assert completed.stdout == "{{ran}} []\n"
 
 
-# What only the whole grammar knows; the small reader of the pod leaves it to uv.
-LEFT = {"comment after continuation", "list of Python", "list with other quotes"}
+# Lists that only our full parser splits; the reader in the pod leaves them to uv.
+UNSUPPORTED = {"comment after continuation", "list of Python", "list with other quotes"}
 
 
-@pytest.mark.parametrize("what", sorted(set(ACCEPTED) - LEFT))
-def test_the_pod_takes_lists_apart_as_the_grammar_does(what):
-    text, wanted = ACCEPTED[what]
-    found = [parser.parse(one, file=True).lines for one in processor_template.requirements(text)]
-    assert list(dict.fromkeys(line for lines in found for line in lines)) == wanted
-    assert all(len(lines) == 1 for lines in found)
+@pytest.mark.parametrize("name", sorted(set(ACCEPTED) - UNSUPPORTED))
+def test_pod_splits_lists_like_the_parser(name):
+    text, expected = ACCEPTED[name]
+    parsed = [parser.parse(requirement, file=True).lines for requirement in processor_template.requirements(text)]
+    assert list(dict.fromkeys(line for lines in parsed for line in lines)) == expected
+    assert all(len(lines) == 1 for lines in parsed)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_the_pod_takes_lists_apart_as_the_grammar_does(what):
         ('["numpy", 2]', "", ["numpy", "2"]),
     ],
 )
-def test_both_parameters_make_one_file(dependencies, file, lines):
+def test_both_parameters_are_combined_into_one_file(dependencies, file, lines):
     assert processor_template.lines(dependencies, file) == lines
 
 
-def test_the_pods_program_is_python_3_8():
+def test_processor_program_is_python_3_8():
     import ast
 
     ast.parse(Path(processor_template.__file__).read_text(), feature_version=(3, 8))

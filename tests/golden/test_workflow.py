@@ -1,6 +1,6 @@
-"""The Workflow of a cell: golden, and what must hold for any.
+"""The Workflow of a cell: golden files, and properties of all workflows.
 
-`UV_ARGO_TEST_GOLDEN=write` writes the golden files anew.
+`UV_ARGO_TEST_GOLDEN=write` writes the golden files again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SPECS = {
             pod_gc_delay=60,
         ),
     ),
-    # The manifest of a script: what differs stands in the program.
+    # The same manifest as for "script", since only the program differs.
     "runtime": RunSpec(
         cell="print(1)", python="3.12.1", settings=Settings(image="example.com/python:1", shape="runtime")
     ),
@@ -80,95 +80,97 @@ SPECS = {
 }
 
 
-def made(spec: RunSpec, program: Program = PROGRAM) -> dict:
+def build(spec: RunSpec, program: Program = PROGRAM) -> dict:
     return workflow.build(program, spec, run_id="20260101-000000-abcdef", image="example.com/uv:1")
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_manifest_is_golden(name):
+def test_manifest_is_golden(name):
     path = GOLDEN / f"{name}.yaml"
-    text = yaml_output.dump(made(SPECS[name]))
-    assert yaml.safe_load(text) == made(SPECS[name])
+    text = yaml_output.dump(build(SPECS[name]))
+    assert yaml.safe_load(text) == build(SPECS[name])
     if os.environ.get("UV_ARGO_TEST_GOLDEN") == "write":
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()
 
 
-def test_no_braces_of_argos_stand_anywhere():
-    # As Go writes it: without blanks.
+def test_manifest_contains_no_argo_expressions():
+    # Without spaces, like Go's JSON.
     for spec in SPECS.values():
-        assert "{{" not in without_venv(json.dumps(made(spec), separators=(",", ":")))
+        assert "{{" not in without_venv(json.dumps(build(spec), separators=(",", ":")))
 
 
 def without_venv(text):
-    """The text without the one value that Argo fills in."""
+    """Return the text without the one expression that Argo evaluates."""
     return text.replace('"/tmp/venv-{{workflow.name}}"', "")
 
 
-def test_what_finds_a_run_again_stands_on_the_workflow_alone():
+def test_run_metadata_is_only_on_the_workflow():
     name = "/home/me/{{workflow.name}}.ipynb"
     spec = SPECS["script"]
-    built = workflow.build(PROGRAM, spec, run_id="20260101-000000-abcdef", image="x", notebook=name)
-    assert built["metadata"]["annotations"] == {
+    manifest = workflow.build(PROGRAM, spec, run_id="20260101-000000-abcdef", image="x", notebook=name)
+    assert manifest["metadata"]["annotations"] == {
         "uv-argo-magic/schema": "1",
         "uv-argo-magic/nonce": "ab",
         "uv-argo-magic/cell": spec.cell_digest,
         "uv-argo-magic/notebook": name,
     }
-    assert "{{" not in without_venv(json.dumps(built["spec"]))
-    assert "annotations" not in built["spec"]["podMetadata"]
+    assert "{{" not in without_venv(json.dumps(manifest["spec"]))
+    assert "annotations" not in manifest["spec"]["podMetadata"]
 
 
-def test_the_source_is_the_program_that_local_runs():
-    script = made(SPECS["script"])["spec"]["templates"][0]["script"]
+def test_source_is_the_program():
+    script = build(SPECS["script"])["spec"]["templates"][0]["script"]
     assert script["source"] == PROGRAM.source
     assert script["command"] == ["python3", "-I", "-S"]
 
 
-def test_a_large_program_travels_in_a_config_map_of_the_workflow():
+def test_large_program_is_in_config_map_owned_by_workflow():
     program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab")
-    template = made(SPECS["script"], program)["spec"]["templates"][0]
+    template = build(SPECS["script"], program)["spec"]["templates"][0]
     assert len(template["script"]["source"]) < 1000
     (volume,) = (volume for volume in template["volumes"] if "configMap" in volume)
-    companion = workflow.config_map(program, SPECS["script"], run_id="20260101-000000-abcdef", workflow="w", uid="1")
-    assert companion
-    assert companion["metadata"]["name"] == volume["configMap"]["name"]
-    assert companion["metadata"]["ownerReferences"][0]["uid"] == "1"
-    assert companion["data"] == {"program.py": program.source}
+    config_map = workflow.config_map(program, SPECS["script"], run_id="20260101-000000-abcdef", workflow="w", uid="1")
+    assert config_map
+    assert config_map["metadata"]["name"] == volume["configMap"]["name"]
+    assert config_map["metadata"]["ownerReferences"][0]["uid"] == "1"
+    assert config_map["data"] == {"program.py": program.source}
     assert not workflow.needs_config_map(PROGRAM, SPECS["script"].settings)
 
 
-def test_a_file_carries_a_large_program_in_a_config_map_of_nobody():
+def test_exported_config_map_has_no_owner():
     program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab")
     settings = Settings(images=(("3.11.2", "example.com/uv:1"),))
     text = ArgoBackend().manifest(program, RunSpec(cell="print(1)", settings=settings))
-    config_map, built = yaml.safe_load_all(text)
+    config_map, manifest = yaml.safe_load_all(text)
     assert config_map["data"] == {"program.py": program.source}
     assert "ownerReferences" not in config_map["metadata"]
-    (volume,) = (one for one in built["spec"]["templates"][0]["volumes"] if "configMap" in one)
+    (volume,) = (volume for volume in manifest["spec"]["templates"][0]["volumes"] if "configMap" in volume)
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
 
 
-def test_only_the_install_container_has_credentials_and_writes_the_store():
-    template = made(SPECS["init"])["spec"]["templates"][0]
+def test_only_install_container_has_credentials_and_writable_store():
+    template = build(SPECS["init"])["spec"]["templates"][0]
     (install,), main = template["initContainers"], template["script"]
     assert "index-login" in json.dumps(install)
     assert "index-login" not in json.dumps(main)
     assert "keys" not in json.dumps(install["env"])
-    stores = [next(one for one in each["volumeMounts"] if one["name"] == "store") for each in (install, main)]
+    stores = [
+        next(mount for mount in container["volumeMounts"] if mount["name"] == "store") for container in (install, main)
+    ]
     assert [store.get("readOnly", False) for store in stores] == [False, True]
-    shared = {one["name"] for one in install["volumeMounts"]} & {one["name"] for one in main["volumeMounts"]}
+    shared = {mount["name"] for mount in install["volumeMounts"]} & {mount["name"] for mount in main["volumeMounts"]}
     assert shared == {"store", "no-token"}
 
 
-def test_a_cell_gets_the_token_of_its_service_account_only_if_asked():
+def test_service_account_token_is_hidden_by_default():
     def token_mounts(**settings):
-        template = made(replace(SPECS["init"], settings=replace(SPECS["init"].settings, **settings)))
+        template = build(replace(SPECS["init"], settings=replace(SPECS["init"].settings, **settings)))
         template = template["spec"]["templates"][0]
         containers = (template["script"], *template["initContainers"])
         # Kubernetes adds the token to containers without a mount at this path.
-        return [one for each in containers for one in each["volumeMounts"] if one["mountPath"] == pod.TOKEN]
+        return [mount for each in containers for mount in each["volumeMounts"] if mount["mountPath"] == pod.TOKEN]
 
     hidden = {"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "name": "no-token", "readOnly": True}
     assert token_mounts() == [hidden, hidden]
@@ -177,23 +179,23 @@ def test_a_cell_gets_the_token_of_its_service_account_only_if_asked():
         token_mounts(secret_files=((pod.TOKEN, "mine"),))
 
 
-def test_nothing_to_install_needs_no_container_for_it():
-    template = made(SPECS["init"], replace(PROGRAM, install=""))["spec"]["templates"][0]
+def test_no_install_container_without_packages():
+    template = build(SPECS["init"], replace(PROGRAM, install=""))["spec"]["templates"][0]
     assert "initContainers" not in template
     assert template["script"]["source"] == PROGRAM.source
 
 
-def test_a_large_program_that_installs_apart_travels_as_two_texts():
+def test_large_program_with_init_shape_has_two_files():
     program = Program(guest="A" * 50_000, payload="A" * 60_000, nonce="ab", install="A" * 100)
-    template = made(SPECS["init"], program)["spec"]["templates"][0]
+    template = build(SPECS["init"], program)["spec"]["templates"][0]
     assert "/uv-argo/install.py" in template["initContainers"][0]["command"][-1]
     assert "/uv-argo/program.py" in template["script"]["source"]
-    companion = workflow.config_map(program, SPECS["init"], run_id="20260101-000000-abcdef")
-    assert companion
-    assert companion["data"] == {"install.py": program.install_source, "program.py": program.cell_source}
+    config_map = workflow.config_map(program, SPECS["init"], run_id="20260101-000000-abcdef")
+    assert config_map
+    assert config_map["data"] == {"install.py": program.install_source, "program.py": program.cell_source}
 
 
-def test_the_image_that_installs_has_the_same_python():
+def test_install_image_has_python_of_the_cell():
     settings = SPECS["init"].settings
     assert images.installer("3.12.1", settings, "main").startswith("docker.io/astral/uv:")
     assert images.installer("3.12.1", replace(settings, install_image="mine"), "main") == "mine"
@@ -203,14 +205,14 @@ def test_the_image_that_installs_has_the_same_python():
     assert "install_image" in caught.value.hint
 
 
-def test_a_program_too_large_is_refused_before_anything_is_sent():
+def test_oversized_program_is_refused():
     program = Program(guest="A" * 50_000, payload="A" * 900_000, nonce="ab")
     with pytest.raises(SpecError, match="921,600") as caught:
-        made(SPECS["script"], program)
+        build(SPECS["script"], program)
     assert "--push" in caught.value.hint
 
 
-def test_hera_leaves_the_users_yaml_alone():
+def test_hera_does_not_change_yaml_dumpers():
     code = (
         "import yaml; before = yaml.dump('a\\nb'), yaml.safe_dump('a\\nb')\n"
         "from uv_argo_magic.backends.argo.manifests.hera import hera; hera()\n"
@@ -219,7 +221,7 @@ def test_hera_leaves_the_users_yaml_alone():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_slow_libraries_are_not_imported_before_a_run():
+def test_backend_imports_no_slow_libraries():
     code = (
         "import sys; from uv_argo_magic.backends.argo.backend import ArgoBackend; ArgoBackend()\n"
         "assert not {'hera', 'kubernetes'} & set(sys.modules), sorted(sys.modules)\n"
@@ -269,9 +271,9 @@ def test_the_slow_libraries_are_not_imported_before_a_run():
         ),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(SpecError) as caught:
-        made(RunSpec(cell="print(1)", settings=settings))
+        build(RunSpec(cell="print(1)", settings=settings))
     assert str(caught.value) == message
     assert caught.value.hint
 
@@ -290,8 +292,8 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_sent(settings, m
         ({"venv": "/mnt/results/.venv-a", "volumes": (("/mnt/results", "claim/b"),)}, "/mnt/results/.venv-a", None),
     ],
 )
-def test_paths_of_the_environment_and_of_uvs_cache(settings, venv, cache):
-    (template,) = made(RunSpec(cell="", settings=Settings(**settings)))["spec"]["templates"]
+def test_venv_and_uv_cache_paths(settings, venv, cache):
+    (template,) = build(RunSpec(cell="", settings=Settings(**settings)))["spec"]["templates"]
     values = {variable["name"]: variable.get("value") for variable in template["script"]["env"]}
     assert values["UV_ARGO_VENV"] == venv
     assert cache in (None, values["UV_CACHE_DIR"])
@@ -304,9 +306,9 @@ def test_paths_of_the_environment_and_of_uvs_cache(settings, venv, cache):
         ("host/var/cache/uv", {"hostPath": {"path": "/var/cache/uv", "type": "DirectoryOrCreate"}}),
     ],
 )
-def test_only_what_installs_mounts_the_cache(cache, source):
+def test_only_install_container_mounts_the_cache(cache, source):
     settings = replace(SPECS["init"].settings, cache=cache)
-    (template,) = made(replace(SPECS["init"], settings=settings))["spec"]["templates"]
+    (template,) = build(replace(SPECS["init"], settings=settings))["spec"]["templates"]
     (volume,) = (volume for volume in template["volumes"] if volume["name"] == "cache")
     assert volume == {"name": "cache", **source}
     (install,) = template["initContainers"]
@@ -314,6 +316,6 @@ def test_only_what_installs_mounts_the_cache(cache, source):
     assert "cache" not in {mount["name"] for mount in template["script"]["volumeMounts"]}
 
 
-def test_one_quantity_is_request_and_limit():
-    template = made(RunSpec(cell="", resources=Resources(memory="2Gi")))["spec"]["templates"][0]
+def test_single_quantity_is_request_and_limit():
+    template = build(RunSpec(cell="", resources=Resources(memory="2Gi")))["spec"]["templates"][0]
     assert template["script"]["resources"] == {"requests": {"memory": "2Gi"}, "limits": {"memory": "2Gi"}}

@@ -1,9 +1,9 @@
-"""The example notebooks under strict nbval, and proof that a changed output would be seen.
+"""The example notebooks under strict nbval, and tests that nbval detects changed outputs.
 
 Rules:
-- Kernels get a history and settings of their own; only uv's cache of downloads is shared.
-- As in tests/conftest.py, jsonschema does without its check of IRIs.
-- nbval takes seconds to start: it checks all notebooks of a group, the stored ones and those with a changed output.
+- Kernels have a separate history and settings; only uv's cache is shared.
+- As in tests/conftest.py, jsonschema runs without its check of IRIs.
+- nbval takes seconds to start, so one call checks all notebooks of a group.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from uv_argo_magic.core.view.html import VOLATILE
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks"
 GROUPS = {"cluster": ("argo",), "local": ("dependencies", "errors", "isolation"), "versions": ("quickstart", "values")}
-"""What the notebooks of a group share: the cluster that they ask for, and whether versions may differ."""
+"""The notebooks by group: those that need a cluster, and those whose package versions may differ."""
 NAMES = tuple(sorted(name for names in GROUPS.values() for name in names))
 VERDICT = re.compile(r"^(PASSED|FAILED) \S*?(\w+)\.ipynb::Cell (\d+)", re.MULTILINE)
 
@@ -34,7 +34,7 @@ if sys.platform == "win32":
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """Variables that name a small cluster of ours, for the notebook that asks for one."""
+    """The variables of a fake cluster."""
     with ArgoServer(tmp_path_factory.mktemp("cluster")) as server:
         yield server.settings
 
@@ -47,11 +47,13 @@ def group_of(name):
 
 
 @pytest.fixture(scope="module")
-def surroundings(tmp_path_factory, cluster):
-    """surroundings(group) -> the environment of a kernel that knows nothing of this user."""
+def kernel_environ(tmp_path_factory, cluster):
+    """A function that returns a kernel's environment for a group, without this user's settings."""
     home = tmp_path_factory.mktemp("home")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "JPY_", "PYTEST_"))}
-    own = {
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("UV_ARGO_", "JPY_", "PYTEST_"))
+    }
+    isolated = {
         "IPYTHONDIR": str(home / "ipython"),
         "JUPYTER_CONFIG_DIR": str(home / "jupyter"),
         "JUPYTER_DATA_DIR": str(home / "jupyter"),
@@ -60,23 +62,23 @@ def surroundings(tmp_path_factory, cluster):
         "UV_ARGO_HOME": str(home / "argo"),
         "UV_ARGO_PANEL": "static",
     }
-    # A local cell notes settings that only a cluster uses.
-    return lambda group: kept | (cluster if group == "cluster" else {}) | own
+    # Only for this group, since a local cell shows a note about cluster settings.
+    return lambda group: inherited | (cluster if group == "cluster" else {}) | isolated
 
 
 def sanitizers(group):
-    """The patterns for a group: versions may differ in one of them only."""
+    """Return nbval's patterns for a group; only in the group "versions", package versions may differ."""
     files = ["sanitize.cfg"] + (["sanitize-versions.cfg"] if group == "versions" else [])
     return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in files)
 
 
 def check(folder, group, env):
-    """Run all notebooks in a folder as strict nbval; {notebook: {number of a cell: passed}} and the output."""
+    """Run strict nbval on the notebooks in a folder; returns {notebook: {cell: has passed}} and the output."""
     (folder / "sanitize.cfg").write_text(sanitizers(group), encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     (folder / "no_iris.py").write_text("import sys\nsys.modules['rfc3987_syntax'] = None\n", encoding="utf-8")
     command = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=240", "--nbval-sanitize-with=sanitize.cfg"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-p", "no_iris", "-p", "nbval.plugin", *command, "-rA", "--tb=short",
             "-p", "no:cacheprovider", "--color=no", ".",
@@ -90,13 +92,13 @@ def check(folder, group, env):
         timeout=840,
         check=False,
     )  # fmt: skip
-    found = {}
-    for verdict, notebook, cell in VERDICT.findall(done.stdout):
-        found.setdefault(notebook, {})[int(cell)] = verdict == "PASSED"
-    found = {notebook: dict(sorted(cells.items())) for notebook, cells in found.items()}
-    assert done.returncode in (0, 1), done.stdout  # everything else is no verdict: nothing collected, an internal error
-    assert (done.returncode == 0) == all(all(cells.values()) for cells in found.values()), done.stdout
-    return found, done.stdout
+    results = {}
+    for verdict, notebook, cell in VERDICT.findall(completed.stdout):
+        results.setdefault(notebook, {})[int(cell)] = verdict == "PASSED"
+    results = {notebook: dict(sorted(cells.items())) for notebook, cells in results.items()}
+    assert completed.returncode in (0, 1), completed.stdout  # other codes: nothing collected, or an internal error
+    assert (completed.returncode == 0) == all(all(cells.values()) for cells in results.values()), completed.stdout
+    return results, completed.stdout
 
 
 def load(name):
@@ -107,43 +109,43 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_these_are_all_notebooks():
+def test_groups_contain_all_notebooks():
     assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NAMES)
 
 
-def test_times_and_generated_names_are_what_the_panel_marks_as_such():
+def test_sanitizer_matches_volatile_text_of_the_panel():
     assert f"regex: {VOLATILE}()\nreplace: \\2\n" in (FOLDER / "sanitize.cfg").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory, surroundings):
-    """checked(group, notebooks) -> what `check` says of these; once for each group and kind of notebooks."""
-    known = {}
+def check_group(tmp_path_factory, kernel_environ):
+    """A function that runs `check` on the notebooks of a group and caches the result."""
+    results = {}
 
-    def made(group, notebooks):
+    def check_group(group, notebooks):
         key = group, *notebooks
-        if key not in known:
+        if key not in results:
             folder = tmp_path_factory.mktemp(group)
             for name, notebook in notebooks.items():
                 nbformat.write(notebook, folder / f"{name}.ipynb")
-            known[key] = check(folder, group, surroundings(group))
-        return known[key]
+            results[key] = check(folder, group, kernel_environ(group))
+        return results[key]
 
-    return made
+    return check_group
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if group_of(name) == "versions" else ()) for name in NAMES]
 )
-def test_a_notebook_gives_what_is_stored(name, checked):
+def test_notebook_reproduces_stored_outputs(name, check_group):
     group = group_of(name)
-    found, report = checked(group, {one: load(one) for one in GROUPS[group]})
-    assert set(found) == set(GROUPS[group]), report
-    assert found[name] == dict.fromkeys(range(len(code_cells(load(name)))), True), report
+    results, report = check_group(group, {notebook: load(notebook) for notebook in GROUPS[group]})
+    assert set(results) == set(GROUPS[group]), report
+    assert results[name] == dict.fromkeys(range(len(code_cells(load(name)))), True), report
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stored_notebook_has_outputs_and_nothing_of_a_machine(name):
+def test_stored_notebook_has_outputs_and_no_local_paths(name):
     notebook = load(name)
     for cell in code_cells(notebook):
         if cell.source.startswith("%%argo"):
@@ -159,25 +161,25 @@ def test_a_stored_notebook_has_outputs_and_nothing_of_a_machine(name):
     assert not re.search(VOLATILE, text.replace('\\"', '"'))
 
 
-def replaced(kind, old, new):
-    """A mutation: in the output of this kind ("stdout", "evalue" or a mime type) `old` becomes `new`, once."""
+def replace_text(kind, old, new):
+    """A mutation that replaces a text once in the output of a kind: "stdout", "evalue" or a MIME type."""
 
     def mutate(outputs):
         for output in outputs:
-            where = output.get("data", output)
+            data = output.get("data", output)
             key = {"stdout": "text"}.get(kind, kind)
-            if isinstance(where.get(key), str) and (kind != "stdout" or output.get("name") == "stdout"):
-                changed = where[key].replace(old, new, 1)
-                if changed != where[key]:
-                    where[key] = changed
+            if isinstance(data.get(key), str) and (kind != "stdout" or output.get("name") == "stdout"):
+                changed = data[key].replace(old, new, 1)
+                if changed != data[key]:
+                    data[key] = changed
                     return
         pytest.fail(f"no {kind} has {old!r}")
 
     return mutate
 
 
-def dropped(kind):
-    """A mutation: the first output that has this mime type is missing."""
+def drop_output(kind):
+    """A mutation that removes the first output with this MIME type."""
 
     def mutate(outputs):
         outputs.remove(next(output for output in outputs if kind in output.get("data", {})))
@@ -185,63 +187,66 @@ def dropped(kind):
     return mutate
 
 
-# A notebook and words by which its cell is found -> what is done to its stored outputs, and whether nbval must see it.
-NUMPYS_VERSION = 'numpy</td><td style="text-align:left;padding:1px 24px 1px 0;white-space:nowrap;">'
+# (notebook, text in the cell) -> mutations of its stored outputs, and whether nbval must detect each.
+NUMPY_VERSION_CELL = 'numpy</td><td style="text-align:left;padding:1px 24px 1px 0;white-space:nowrap;">'
 MUTATIONS = {
     ("isolation", "idna==3.7"): {
-        "a version in the panel's line": (replaced("text/plain", "idna==3.7", "idna==3.6"), True),
-        "a version in the panel's table": (replaced("text/html", ">3.7<", ">3.6<"), True),
-        "the word on the badge": (replaced("text/html", "Succeeded", "Failed"), True),
-        "no panel": (dropped("text/html"), True),
+        "a version in the panel's line": (replace_text("text/plain", "idna==3.7", "idna==3.6"), True),
+        "a version in the panel's table": (replace_text("text/html", ">3.7<", ">3.6<"), True),
+        "the text of the badge": (replace_text("text/html", "Succeeded", "Failed"), True),
+        "no panel": (drop_output("text/html"), True),
     },
     ("argo", "memory=256Mi"): {
-        "the place where it ran": (replaced("text/plain", "argo", "local"), True),
-        "stdout": (replaced("stdout", "half a core", "a core"), True),
+        "the backend": (replace_text("text/plain", "argo", "local"), True),
+        "stdout": (replace_text("stdout", "half a core", "a core"), True),
     },
     ("errors", "half(3)"): {
-        "stdout": (replaced("stdout", "before", "after"), True),
-        "the name of an exception": (replaced("ename", "ZeroDivision", "Floating"), True),
-        "the text of an exception": (replaced("evalue", "by zero", "by one"), True),
+        "stdout": (replace_text("stdout", "before", "after"), True),
+        "the name of an exception": (replace_text("ename", "ZeroDivision", "Floating"), True),
+        "the text of an exception": (replace_text("evalue", "by zero", "by one"), True),
     },
-    ("errors", "numpy 2.0"): {"the text of a refusal": (replaced("evalue", "character 22", "character 23"), True)},
-    ("dependencies", "sum(range(10))"): {"a result": (replaced("text/plain", "45", "46"), True)},
+    ("errors", "numpy 2.0"): {"the text of a refusal": (replace_text("evalue", "character 22", "character 23"), True)},
+    ("dependencies", "sum(range(10))"): {"a result": (replace_text("text/plain", "45", "46"), True)},
     ("quickstart", "cumsum"): {
-        "a cell of the table": (replaced("text/html", "<td>-48.22</td>", "<td>-48.23</td>"), True),
-        "the table as text": (replaced("text/plain", "-48.22", "-48.23"), True),
-        "another package": (replaced("text/plain", "pandas==", "polars=="), True),
-        "stdout": (replaced("stdout", "1000 steps", "999 steps"), True),
-        "a version in the panel's line": (replaced("text/plain", "numpy==", "numpy==1!0.9."), False),
-        "a version in the panel's table": (replaced("text/html", NUMPYS_VERSION, NUMPYS_VERSION + "0.9."), False),
+        "a cell of the table": (replace_text("text/html", "<td>-48.22</td>", "<td>-48.23</td>"), True),
+        "the table as text": (replace_text("text/plain", "-48.22", "-48.23"), True),
+        "another package": (replace_text("text/plain", "pandas==", "polars=="), True),
+        "stdout": (replace_text("stdout", "1000 steps", "999 steps"), True),
+        "a version in the panel's line": (replace_text("text/plain", "numpy==", "numpy==1!0.9."), False),
+        "a version in the panel's table": (
+            replace_text("text/html", NUMPY_VERSION_CELL, NUMPY_VERSION_CELL + "0.9."),
+            False,
+        ),
     },
     ("quickstart", "axes.plot"): {
-        "the limits of the figure": (replaced("stdout", "-1.5", "-1.6"), True),
-        "no figure": (dropped("image/png"), True),
+        "the limits of the figure": (replace_text("stdout", "-1.5", "-1.6"), True),
+        "no figure": (drop_output("image/png"), True),
     },
 }
 
 
-def mutated(name, words):
-    """A notebook of a first cell, a stored one and its mutations, and whether nbval must accept each."""
+def mutate_notebook(name, text):
+    """Return a notebook with the first cell, a stored one and its mutations, and whether nbval must accept each."""
     notebook = load(name)
     setup = code_cells(notebook)[0]
-    (stored,) = [cell for cell in code_cells(notebook) if words in cell.source]
+    (stored,) = [cell for cell in code_cells(notebook) if text in cell.source]
     cells, expected = [setup, stored], {"the first cell": True, "as stored": True}
-    for what, (mutate, seen) in MUTATIONS[name, words].items():
+    for title, (mutate, is_detected) in MUTATIONS[name, text].items():
         cell = copy.deepcopy(stored)
         cell.id = f"mutated-{len(cells)}"
         mutate(cell.outputs)
         cells.append(cell)
-        expected[what] = not seen
+        expected[title] = not is_detected
     notebook.cells = cells
     return notebook, expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "words"), [pytest.param(*key, id=key[0] + ": " + key[1]) for key in MUTATIONS])
-def test_a_changed_output_is_seen(name, words, checked):
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*key, id=key[0] + ": " + key[1]) for key in MUTATIONS])
+def test_changed_output_is_detected(name, text, check_group):
     group = group_of(name)
-    made = {f"mutated{at}": mutated(*key) for at, key in enumerate(MUTATIONS) if key[0] in GROUPS[group]}
-    found, report = checked(group, {one: notebook for one, (notebook, _) in made.items()})
-    at = f"mutated{list(MUTATIONS).index((name, words))}"
-    expected = made[at][1]
-    assert dict(zip(expected, found[at].values(), strict=True)) == expected, report
+    mutated = {f"mutated{i}": mutate_notebook(*key) for i, key in enumerate(MUTATIONS) if key[0] in GROUPS[group]}
+    results, report = check_group(group, {stem: notebook for stem, (notebook, _) in mutated.items()})
+    stem = f"mutated{list(MUTATIONS).index((name, text))}"
+    _, expected = mutated[stem]
+    assert dict(zip(expected, results[stem].values(), strict=True)) == expected, report
