@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import guest_process
 from support.index_server import IndexServer
+from support.waiting import until
 from uv import find_uv_bin
 
 from uv_argo_magic import InstallFailed, SpecError, cli, submit
@@ -173,6 +175,19 @@ def test_concurrent_runs_install_environment_once(run_cell, index):
         run.result(60)
     assert [run.state.installed.cached for run in runs].count(False) == 1
     assert sum("delta-1.0" in path and path.endswith(".whl") for path in index.requests) == 1
+
+
+def test_waiting_run_uses_new_environment_without_its_lock(run_cell, tmp_path):
+    run = run_cell("", deps="delta")
+    store, key = paths.cache_dir() / "store", run.resolution.key
+    tree = (store / "trees" / key).rename(tmp_path / "tree")
+    with (store / "locks" / key).open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = run_cell("", deps="delta", start=submit)
+        until(lambda: waiting.state.phase == "installing")
+        tree.rename(store / "trees" / key)
+        waiting.result(60)
+    assert waiting.state.installed.cached
 
 
 def test_persistent_environment_is_refused_for_sessions(run_cell, tmp_path):

@@ -278,9 +278,14 @@ class Supervisor:
     def _build(self, key, lines, place):
         """Build a tree; return it, or the exit status if uv failed. Only one run at a time builds a tree."""
         held = []  # type: list
+        find = functools.partial(place.find, key)
         try:
-            held += map(self._lock, place.locks(key))
-            tree = place.find(key) if held else None  # another run may have built it in the meantime
+            for paths in place.locks(key):
+                lock, tree = self._lock(paths, find)
+                if tree is not None:
+                    return tree
+                held.append(lock)
+            tree = find() if held else None  # another run may have built it in the meantime
             if tree is None:
                 self._install_uv()
                 tree = self._try_to_build(key, lines, place)
@@ -313,19 +318,26 @@ class Supervisor:
             self.log.emit("note", text="uv's cache has damaged files of %s. Downloading again." % names)
             return place.build(key, lines, self.uv, run_uv, self.log.boot, problem.names)
 
-    def _lock(self, paths):
-        """Wait for the lock of one of these files; None without locks or after too long, as two builds are harmless."""
+    def _lock(self, paths, find):
+        """Wait for the lock of one of these files, or until another run has built the tree; return (lock, tree).
+
+        The lock is None without locks or after too long, as two builds are harmless. Many runs can wait for one tree;
+        they do not need its lock, for which they would wait for each other.
+        """
         until = time.monotonic() + (self.settings["install_timeout"] or sys.maxsize)
         while time.monotonic() < until:
             for path in paths:
                 try:
-                    return environment.lock(path)
+                    return environment.lock(path), None
                 except BlockingIOError:
                     pass
             self.host.select([], POLL)
             if self.host.stopping:
                 raise Stop
-        return None
+            tree = find()
+            if tree is not None:
+                return None, tree
+        return None, None
 
     def _install_uv(self):
         """Install uv if the image has none and the payload has a version."""
