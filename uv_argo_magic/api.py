@@ -54,7 +54,7 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
 
     Raises:
         SpecError: an argument, a setting or the source is invalid.
-        ResolutionError: no set of versions satisfies the requirements.
+        ResolutionError: no versions satisfy the requirements.
         PolicyError: a check refused the run.
         CellFailed: the source has a syntax error.
         BackendError: the backend cannot be reached, or refused the run.

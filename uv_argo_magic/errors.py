@@ -47,7 +47,7 @@ class SpecError(ArgoMagicError):
 
 
 class ResolutionError(ArgoMagicError):
-    """No set of versions satisfies the requirements, or the index did not respond; nothing was submitted.
+    """No versions satisfy the requirements, or the index did not respond; nothing was submitted.
 
     `names` are the requirements that, according to uv, cause the failure.
     """

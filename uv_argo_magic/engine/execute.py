@@ -34,7 +34,7 @@ def execute(
 
     Raises:
         SpecError: the options, the requirements or a setting are invalid.
-        ResolutionError: no set of versions satisfies the requirements.
+        ResolutionError: no versions satisfy the requirements.
         PolicyError: a check refused the run (engine/checks.py).
         BackendError: the backend cannot be reached, or refused the run.
         RunError: the run failed.

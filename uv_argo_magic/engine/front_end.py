@@ -101,13 +101,13 @@ class QuietFrontEnd:
         return work(threading.Event())
 
     def notify(self, note: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def show_notes(self, notes: tuple[str, ...], settings: Settings) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def show_plan(self, prepared: Prepared) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def history(self, settings: Settings) -> History | None:  # noqa: ARG002 - the protocol's signature
         """None, because such a run is not stored."""
@@ -118,14 +118,14 @@ class QuietFrontEnd:
         return remote_traceback.rebuild.rebuild(remote, state=state)
 
     def bind(self, values: dict[str, object]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def find(self, name: str) -> LocalName | None:  # noqa: ARG002 - the protocol's signature
         """None, because names are not looked up."""
         return None
 
     def ask(self, question: Question) -> str:
-        """Raises, because there is no user."""
+        """Raise an error, because there is no user."""
         raise EOFError(f"{question.prompt}: no answer")
 
     def follow(self, run: Run, prepared: Prepared) -> bool:  # noqa: ARG002 - the protocol's signature

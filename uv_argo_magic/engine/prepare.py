@@ -79,7 +79,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
     Raises:
         SpecError: there is no such Python, or a password would be sent to the backend.
         BackendUnavailable: there is no such backend.
-        ResolutionError: no set of versions satisfies the requirements.
+        ResolutionError: no versions satisfy the requirements.
         PolicyError: a check refused the run.
         Cancelled: `cancelled` was set, in another thread.
     """
@@ -161,7 +161,7 @@ def _lock_installs(
 
     Raises:
         SpecError: the packages of the cell are not known on this machine.
-        ResolutionError: no set of versions satisfies a line together with the packages before it.
+        ResolutionError: no versions satisfy a line together with the packages before it.
     """
     spec, found = target.spec, []
     lines = ipython_syntax.installs(spec.code, spec.line_offset) if spec.code else ()

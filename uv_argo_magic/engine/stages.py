@@ -87,7 +87,7 @@ def ready(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
 
     Raises:
         SpecError: a setting is invalid for the backend.
-        ResolutionError: no set of versions satisfies the requirements.
+        ResolutionError: no versions satisfy the requirements.
         PolicyError: a check refused the run (engine/checks.py).
         BackendError: the backend cannot be reached, or refused a probe.
         CellFailed: the cell has a syntax error.

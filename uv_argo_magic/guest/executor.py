@@ -157,9 +157,9 @@ class Executor:
             return _unwound(ast.parse, text, "<magic>")
         above = len(self._lines) - len(_lines(text))
         tree = _unwound(ast.parse, "\n" * above + text, self.file)
-        here = [""] * above + _lines(text)
-        if here[above:] != self._lines[above:]:
-            _move(tree, here, self._lines)
+        translated = [""] * above + _lines(text)
+        if translated[above:] != self._lines[above:]:
+            _move(tree, translated, self._lines)
         return tree
 
     def compiled(self, tree, mode):
@@ -214,14 +214,14 @@ def _bodies(code):
             code = getattr(call.args[2], "value", getattr(call.args[2], "s", None))
 
 
-def _move(tree, here, lines):
+def _move(tree, translated, lines):
     """Correct the columns of nodes in lines that were translated from IPython's syntax."""
     for node in ast.walk(tree):
         for line, column in (("lineno", "col_offset"), ("end_lineno", "end_col_offset")):
             number = getattr(node, line, None)
-            if number is None or not 0 < number <= min(len(here), len(lines)):
+            if number is None or not 0 < number <= min(len(translated), len(lines)):
                 continue
-            now, own = here[number - 1], lines[number - 1]
+            now, own = translated[number - 1], lines[number - 1]
             if now == own:
                 continue
             if now and own.endswith(now):  # an indentation or a prompt was removed

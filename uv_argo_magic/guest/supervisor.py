@@ -264,13 +264,13 @@ class Supervisor:
                     byte_code.keep(self.trees.root, home)
                     watch.has_compiled = False
                 continue
-            if not in_session and all(what == "added" for _, what in found):
+            if not in_session and all(problem == "added" for _, problem in found):
                 integrity.remove(tree.site, found)
                 step = "They were removed"
             else:
                 environment.reject(tree, in_session)
                 step = "The next run installs it again"
-            listed = ", ".join("%s (%s)" % (path, what) for path, what in found[:LISTED])
+            listed = ", ".join("%s (%s)" % (path, problem) for path, problem in found[:LISTED])
             more = " and %d more" % (len(found) - LISTED) if len(found) > LISTED else ""
             self.log.emit("note", text="Files of the shared environment changed during the run: %s%s. %s." % (
                 listed, more, step))  # fmt: skip

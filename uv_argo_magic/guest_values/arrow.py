@@ -116,10 +116,10 @@ def _read_array(tree, _inner):
     import pyarrow as pa
 
     column = read_column(raw(tree))
-    made = column.combine_chunks()
-    if isinstance(made, pa.ChunkedArray):  # pyarrow before 12, or no rows
-        made = made.chunk(0) if made.num_chunks else pa.array([], type=column.type)
-    return made
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # pyarrow before 12, or no rows
+        array = array.chunk(0) if array.num_chunks else pa.array([], type=column.type)
+    return array
 
 
 def check(data):

@@ -112,13 +112,13 @@ def _read_sparse(tree, inner):
     shape = tuple(tree["shape"])
     data, *rest = [inner(part) for part in tree["parts"]]
     if name in ("csr", "csc", "bsr"):
-        made = getattr(sparse, tree["c"])((data, *rest), shape=shape)
-        made.check_format(full_check=True)  # before its C code uses the indexes
-        return made
+        matrix = getattr(sparse, tree["c"])((data, *rest), shape=shape)
+        matrix.check_format(full_check=True)  # before its C code uses the indexes
+        return matrix
     if name == "dia":
         return getattr(sparse, tree["c"])((data, rest[0]), shape=shape)
     for indices, side in zip(rest, shape):
         if len(indices) and not (indices.min() >= 0 and indices.max() < side):
             raise ValueError("an index outside of the shape")
-    made = getattr(sparse, "coo_" + suffix)((data, tuple(rest)), shape=shape)
-    return made if name == "coo" else made.asformat(name)
+    matrix = getattr(sparse, "coo_" + suffix)((data, tuple(rest)), shape=shape)
+    return matrix if name == "coo" else matrix.asformat(name)

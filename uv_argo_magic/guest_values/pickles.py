@@ -30,10 +30,10 @@ _IS = {
 class Unpicklable(Exception):
     """A value cannot be pickled; has the path and description of the part that cannot."""
 
-    def __init__(self, path, what, cause):
-        Exception.__init__(self, "%s is %s and cannot be pickled" % (path, what))
+    def __init__(self, path, description, cause):
+        Exception.__init__(self, "%s is %s and cannot be pickled" % (path, description))
         self.path = path
-        self.what = what
+        self.description = description
         self.cause = cause
 
 

@@ -254,7 +254,7 @@ class Session:
         `waits` is that of `SessionRuns`.
 
         Raises:
-            BackendError: the worker cannot be started, or another kernel has the session.
+            BackendError: the worker cannot be started, or another kernel uses the session.
         """
         lock = _stored(prepared) if isinstance(prepared.resolution, Lock) else None
         if not self.is_live:
@@ -322,7 +322,7 @@ class Session:
         is_remote = remote_sessions(spec.backend) is not None
         host, boot = ("", "") if is_remote else (socket.gethostname(), boot_id())
         worker = Worker(address=address, token=token, host=host, boot=boot, pid=0, started="")
-        kept = self.entry
+        previous_entry = self.entry
         entry = SessionEntry(
             key=self.key,
             backend=spec.backend,
@@ -330,7 +330,7 @@ class Session:
             resources=spec.resources,
             settings=spec.settings,
             lock=lock,
-            first_lock=kept.first_lock if kept and kept.first_lock else lock,
+            first_lock=previous_entry.first_lock if previous_entry and previous_entry.first_lock else lock,
             worker=worker,
             is_bound=is_bound,
             created_at=time.time(),
@@ -394,7 +394,7 @@ def open_session(name: str, context: CellContext, *, restart_first: bool = False
 
     Raises:
         SessionLost: the session has ended, and was not restarted.
-        SessionBusy: another kernel has the session.
+        SessionBusy: another kernel uses the session.
         BackendUnavailable: the worker does not respond.
     """
     return _open(SessionKey.of(name, context.notebook_path), context, restart_first=restart_first, can_ask=can_ask)
@@ -486,9 +486,9 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
     if entry.lock is not None and not status["running"] and not status["queued"]:
         # An install can have failed after its packages were recorded in the entry.
         packages = dict(status["packages"])
-        kept = tuple(package for package in entry.lock.packages if packages.get(package.name) == package.version)
-        if kept != entry.lock.packages:
-            entry = replace(entry, lock=replace(entry.lock, packages=kept))
+        installed = tuple(package for package in entry.lock.packages if packages.get(package.name) == package.version)
+        if installed != entry.lock.packages:
+            entry = replace(entry, lock=replace(entry.lock, packages=installed))
     return Session(key=key, registry=registry, entry=entry, status=status, is_rejoined=not is_known, **of_cell)
 
 

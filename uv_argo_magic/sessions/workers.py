@@ -60,7 +60,7 @@ def hold(
 
     Raises:
         SessionLost: the worker has ended.
-        SessionBusy: another kernel has the session.
+        SessionBusy: another kernel uses the session.
         BackendUnavailable: the worker does not respond.
     """
     worker = entry.worker

@@ -68,8 +68,8 @@ class Sealed:
         return self.origin.lock
 
     def __repr__(self) -> str:
-        shown = self.view.get("text/plain", "")
-        return f"<Sealed {self.type}>" + (f"\n{shown}" if "\n" in shown else f" {shown}" if shown else "")
+        text = self.view.get("text/plain", "")
+        return f"<Sealed {self.type}>" + (f"\n{text}" if "\n" in text else f" {text}" if text else "")
 
     def _repr_html_(self) -> str | None:
         if "text/html" not in self.view:

@@ -158,7 +158,7 @@ class ArgoBackend:
         with required_packages():
             client = self._connect(spec.settings)
             features = self._features(client, spec.settings)
-            early = early_output.wanted(client, spec)
+            early = early_output.client_for(client, spec)
             manifest, is_large = self._build(program, spec, run_id, notebook, features, early.options if early else "")
         if features and not features.pending_timeout:
             sys.stderr.write(

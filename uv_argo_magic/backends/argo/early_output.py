@@ -93,7 +93,7 @@ class EarlyOutput:
             return
 
 
-def wanted(client: ArgoClient, spec: RunSpec) -> EarlyOutput | None:
+def client_for(client: ArgoClient, spec: RunSpec) -> EarlyOutput | None:
     """The client for a new run; None if the settings or the cluster do not allow early output."""
     allowed = base.can_send_early(spec) and client.sees_pods and client.location not in _denied
     return EarlyOutput() if allowed else None

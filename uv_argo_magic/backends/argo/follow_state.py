@@ -84,7 +84,7 @@ class FollowState:
     early_changes: tuple[PodChange, ...] = ()
     """Changes of pods that are queued until the workflow is known."""
     events: tuple[ApiObject, ...] = ()
-    shown: NodePhase | None = None
+    reported: NodePhase | None = None
     """The last phase reported for this attempt."""
     pods_listed: bool = False
     log_started: bool = False
@@ -204,8 +204,8 @@ def last_phase(state: FollowState, *, t: float) -> NodePhase:
         phase = "Error"
     message = _last_message(state, phase)
     has_started = state.exited or state.unexplained_exit
-    if message and state.shown and state.shown.message and not has_started:
-        (cause, _, step), (waited, _, other_step) = message.partition("; "), state.shown.message.partition("; ")
+    if message and state.reported and state.reported.message and not has_started:
+        (cause, _, step), (waited, _, other_step) = message.partition("; "), state.reported.message.partition("; ")
         message = f"{cause} (before that: {waited}); {', or '.join(filter(None, (step, other_step)))}"
     return NodePhase(phase=phase, message=message, t=t, uid=pods.uid_of(state.pod))
 
@@ -343,10 +343,10 @@ def _report_phase(step: _Step) -> None:
     message = diagnose.waiting(state.pod, state.workflow, state.events, step.seconds)
     if phase == "Pending" and not message and (work := _preparing(state)):
         phase, message = PULLING, work
-    if state.shown is None or (state.shown.phase, state.shown.message) != (phase, message):
-        shown = NodePhase(phase=phase, message=message, t=step.t, uid=pods.uid_of(state.pod))
-        step.set(shown=shown)
-        step.effects.append(shown)
+    if state.reported is None or (state.reported.phase, state.reported.message) != (phase, message):
+        phase_now = NodePhase(phase=phase, message=message, t=step.t, uid=pods.uid_of(state.pod))
+        step.set(reported=phase_now)
+        step.effects.append(phase_now)
 
 
 def _preparing(state: FollowState) -> str:
@@ -366,7 +366,7 @@ def _connection_changed(step: _Step, change: ConnectionChanged) -> None:
     if change.error is None:
         step.set(failing=others)
         if state.failing and not others:
-            step.set(shown=None)
+            step.set(reported=None)
             _report_phase(step)
         return
     step.set(failing=(*others, change.source))
@@ -398,7 +398,7 @@ def _next_attempt(step: _Step) -> None:
     state = step.state
     if state.next_pods and (state.log_complete or not _is_scheduled(state.pod)):
         pod, *rest = state.next_pods
-        step.set(pod=pod, next_pods=tuple(rest), log_started=False, log_complete=False, events=(), shown=None)
+        step.set(pod=pod, next_pods=tuple(rest), log_started=False, log_complete=False, events=(), reported=None)
 
 
 def _start_log(step: _Step) -> None:

@@ -380,10 +380,10 @@ def _verb(tokens: Sequence[Token], front_end: FrontEnd, variables: Mapping[str, 
         raise unknown("command", name, commands)
     if find(RUN_OPTIONS, name):
         flag, command = name.partition("=")[0], CELL if front_end == "notebook" else COMMANDS[0]
-        what = (
+        hint = (
             f"Write it above a cell: {CELL.name} {flag}" if front_end == "notebook" else f"Example: {command.terminal}"
         )
-        raise SpecError(f"{flag} is an option of {command.name}", hint=what)
+        raise SpecError(f"{flag} is an option of {command.name}", hint=hint)
     raise unknown("option", name, HELP.flags[1:])
 
 

@@ -46,9 +46,9 @@ class Executor(executor.Executor):
         if value is None:
             return
         names = self.module.__dict__
-        shown = names.get("Out")
-        if isinstance(shown, dict) and value is not shown:
-            shown[self.number] = value
+        outputs = names.get("Out")
+        if isinstance(outputs, dict) and value is not outputs:
+            outputs[self.number] = value
         names["_%d" % self.number] = value
         names["___"], names["__"], names["_"] = names.get("__", ""), names.get("_", ""), value
         self.displays.result(value)

@@ -119,7 +119,7 @@ class SessionCell(cell.Cell):
         self.out = output.Output(log, self.budget, path)
         self.done = self.failed = self.interrupted = False
         self.has_begun = self.is_due = self.asks = False
-        self.asked, self.kill_at = 0, 0.0
+        self.stop_requests, self.kill_at = 0, 0.0
         self.end = None
         self.omitted = self.cleared_at = 0
         self.held.move(log)
@@ -183,8 +183,8 @@ class SessionCell(cell.Cell):
         if host.ending:
             self.cause = self.cause or ("stopped", host.ending)
             self.kill_at = self.kill_at or self._interrupt() + cell.INTERRUPT_SECONDS
-        elif host.asked > self.asked:
-            self.asked, self.cause = host.asked, self.cause or ("stopped", "")
+        elif host.stop_requests > self.stop_requests:
+            self.stop_requests, self.cause = host.stop_requests, self.cause or ("stopped", "")
             self._interrupt()
         elif self.cause is None and limit and now - self.begun_at > limit:
             self.cause = ("deadline", "run_timeout")

@@ -54,8 +54,8 @@ class WorkerHost(Host):
         Host.__init__(self, guest, groups, above)
         self.server = None
         self.ending = ""  # the reason why the worker has to end
-        self.asked = 0  # number of stop requests for the running cell
-        self.asked_at = 0.0
+        self.stop_requests = 0  # number of stop requests for the running cell
+        self.stop_requested_at = 0.0
         self.forced = False  # the process of the running cell has to end
         self.has_news = False  # a client has changed something
 
@@ -215,7 +215,7 @@ class Worker:
     def _run_next(self):
         run = self.running = self.queue.popleft()
         host = self.host
-        host.stopping, host.asked, host.forced = False, 0, False
+        host.stopping, host.stop_requests, host.forced = False, 0, False
         try:
             outcome = SessionSupervisor(self, run).outcome()
         except BaseException:  # noqa: BLE001 - the log must end with a record, whatever happened
@@ -274,9 +274,9 @@ class Worker:
         host, state = self.host, self.state(run)
         if state == "running":
             host.has_news = True
-            if not host.asked:
-                host.asked, host.asked_at, host.stopping = 1, time.monotonic(), True
-            elif time.monotonic() - host.asked_at >= PATIENCE:
+            if not host.stop_requests:
+                host.stop_requests, host.stop_requested_at, host.stopping = 1, time.monotonic(), True
+            elif time.monotonic() - host.stop_requested_at >= PATIENCE:
                 host.forced = True
                 return "forced"
         elif state == "waiting":
