@@ -19,7 +19,7 @@ from uv_argo_magic.errors import ResolutionError, SpecError
 if TYPE_CHECKING:
     import threading
 
-    from uv_argo_magic.core.spec.run_spec import RunSpec
+    from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.image_probe import Notify
     from uv_argo_magic.sessions.session import Session
 
@@ -84,12 +84,8 @@ def prepare(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
         Cancelled: `cancelled` was set, in another thread.
     """
     backend = backend or base.load(spec.backend)
-    if indexes.credentials(spec.settings) and base.Capability.LOCAL not in backend.capabilities:
-        raise SpecError(
-            "the URL of an index contains a password, which would be sent to the cluster",
-            hint="Remove it from the URL (--set indexes=NAME=URL). For this machine, set UV_INDEX_NAME_USERNAME and "
-            "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
-        )
+    if base.Capability.LOCAL not in backend.capabilities:
+        _refuse_passwords(spec.settings)
     spec = checks.begin(spec, backend, notebook)
     if session is not None and session.interpreter is not None:
         target = RunTarget(requested=spec, spec=spec, backend=backend, interpreter=session.interpreter)
@@ -105,27 +101,28 @@ def prepare(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
         values.pushing.refuse_other_python(spec.push, target.interpreter.target.minor)
     ipython_syntax.refuse_unknown(target.spec, resolution, is_started=missing is not None)
     installs = _lock_installs(target, resolution, notebook, session, save=not dry_run, cancelled=cancelled)
-    return Prepared(
-        target=target,
-        notebook=notebook,
+    proposal = checks.Proposal(
+        spec=target.spec,
         resolution=resolution,
+        purpose=purpose or ("plan" if dry_run else "run"),
         installs=installs,
-        program=build(
-            checks.Proposal(
-                spec=target.spec,
-                resolution=resolution,
-                purpose=purpose or ("plan" if dry_run else "run"),
-                installs=installs,
-                document=notebook,
-                backend=backend,
-                resolver=functools.partial(target.resolver, notebook),
-            ),
-            missing,
-            exchange,
-            has_modules=session is not None and session.has_modules,
-        ),
-        exchange=exchange,
+        document=notebook,
+        backend=backend,
+        resolver=functools.partial(target.resolver, notebook),
     )
+    program = build(proposal, missing, exchange, has_modules=session is not None and session.has_modules)
+    return Prepared(
+        target=target, notebook=notebook, resolution=resolution, installs=installs, program=program, exchange=exchange
+    )
+
+
+def _refuse_passwords(settings: Settings) -> None:
+    if indexes.credentials(settings):
+        raise SpecError(
+            "the URL of an index contains a password, which would be sent to the cluster",
+            hint="Remove it from the URL (--set indexes=NAME=URL). For this machine, set UV_INDEX_NAME_USERNAME and "
+            "UV_INDEX_NAME_PASSWORD; for the cluster, add --set index_secrets=NAME=SECRET.",
+        )
 
 
 def _resolve(

@@ -120,18 +120,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
     """
     chosen = backend or prepared.target.backend
     run_id, spec = run_id or new_id(), prepared.spec
-    files = None
-    if history is not None:
-        files = history.begin(
-            run_id,
-            spec=spec,
-            resolution=prepared.resolution,
-            notebook=notebook,
-            nonce=prepared.program.nonce,
-            image=prepared.interpreter.image,
-            # The history must not lose a workflow; a local run ends with this process, or has a worker.
-            later=bool(spec.session) or base.Capability.LOCAL in chosen.capabilities,
-        )
+    files = _begin(history, prepared, chosen, run_id, notebook) if history is not None else None
     try:
         if prepared.exchange and (spec.push or spec.pull):
             _write_pushed(prepared)
@@ -163,6 +152,24 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
     if isinstance(lock, Lock) and not lock.is_annotated and (spec.requirements or not spec.session):
         run.explain(functools.partial(prepared.resolver.explain, lock, spec.requirements))
     return run
+
+
+def _begin(history: History, prepared: Prepared, backend: base.Backend, run_id: str, notebook: str) -> RunFiles:
+    """Record the beginning of the run in the history.
+
+    Raises:
+        BackendUnavailable: the history cannot be written.
+    """
+    return history.begin(
+        run_id,
+        spec=prepared.spec,
+        resolution=prepared.resolution,
+        notebook=notebook,
+        nonce=prepared.program.nonce,
+        image=prepared.interpreter.image,
+        # The history must not lose a workflow; a local run ends with this process, or has a worker.
+        later=bool(prepared.spec.session) or base.Capability.LOCAL in backend.capabilities,
+    )
 
 
 def _write_pushed(prepared: Prepared) -> None:

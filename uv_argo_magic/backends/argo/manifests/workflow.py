@@ -130,10 +130,6 @@ def _build(  # noqa: PLR0913 - as above
     settings = spec.settings
     features = features or cluster_features.Features()
     workflows, models = hera()
-    separate_install = INSTALL in sources
-    mounts = pod.mounts(settings, spec.resources, separate_install=separate_install, reserved=RESERVED_PATHS)
-    mounts += more_mounts
-    user = settings.run_as_user or None
     manifest: dict[str, Any] = workflows.Workflow(
         api_version="argoproj.io/v1alpha1",
         generate_name=run_metadata.GENERATE,
@@ -148,46 +144,61 @@ def _build(  # noqa: PLR0913 - as above
         pod_gc=_pod_gc(settings),
         node_selector={**dict(settings.node_selector), "kubernetes.io/arch": images.architecture(settings)},
         tolerations=[models.Toleration(**toleration) for toleration in pod.tolerations(settings)] or None,
-        security_context=models.PodSecurityContext(
-            run_as_non_root=True,
-            run_as_user=user,
-            run_as_group=user,
-            fs_group=user,
-            seccomp_profile=models.SeccompProfile(type="RuntimeDefault"),
-        ),
-        templates=[
-            workflows.Script(
-                name=TEMPLATE,
-                image=image,
-                command=list(_PYTHON),
-                source=sources[CELL],
-                env=[
-                    models.EnvVar(**one)
-                    for one in (
-                        *pod.environment(settings, "run" if separate_install else "", NAME),
-                        *pod.secrets(settings),
-                        *more_variables,
-                    )
-                ],
-                resources=models.ResourceRequirements(
-                    **pod.resource_requirements(spec.resources, settings.gpu_resource)
-                ),
-                volumes=[models.Volume(name=mount.name, **mount.source) for mount in mounts],
-                volume_mounts=_volume_mounts(pod.cell_mounts(mounts, separate_install=separate_install)),
-                init_containers=[_install_container(spec, mounts, sources[INSTALL], image)]
-                if separate_install
-                else None,
-                **_container_defaults(),
-                retry_strategy=_retry_strategy(settings),
-                synchronization=_synchronization(settings),
-                pod_spec_patch=cluster_features.pod_spec_patch(features),
-            )
-        ],
+        security_context=_pod_security(settings),
+        templates=[_template(spec, sources, image, more_mounts, more_variables, features)],
     ).to_dict()
     if settings.pending_timeout and features.pending_timeout:
         # Hera's models do not know this field yet, and would drop it.
         manifest["spec"]["templates"][0]["pendingTimeout"] = f"{math.ceil(settings.pending_timeout)}s"
     return cluster_features.apply_patch(manifest, patch) if patch else manifest
+
+
+def _pod_security(settings: Settings) -> Any:
+    _, models = hera()
+    user = settings.run_as_user or None
+    return models.PodSecurityContext(
+        run_as_non_root=True,
+        run_as_user=user,
+        run_as_group=user,
+        fs_group=user,
+        seccomp_profile=models.SeccompProfile(type="RuntimeDefault"),
+    )
+
+
+def _template(
+    spec: RunSpec,
+    sources: Mapping[str, str],
+    image: str,
+    more_mounts: tuple[pod.Mount, ...],
+    more_variables: tuple[dict[str, Any], ...],
+    features: cluster_features.Features,
+) -> Any:
+    """The pod with the containers that run these sources, and its volumes."""
+    settings = spec.settings
+    workflows, models = hera()
+    separate_install = INSTALL in sources
+    mounts = pod.mounts(settings, spec.resources, separate_install=separate_install, reserved=RESERVED_PATHS)
+    mounts += more_mounts
+    variables = (
+        *pod.environment(settings, "run" if separate_install else "", NAME),
+        *pod.secrets(settings),
+        *more_variables,
+    )
+    return workflows.Script(
+        name=TEMPLATE,
+        image=image,
+        command=list(_PYTHON),
+        source=sources[CELL],
+        env=[models.EnvVar(**variable) for variable in variables],
+        resources=models.ResourceRequirements(**pod.resource_requirements(spec.resources, settings.gpu_resource)),
+        volumes=[models.Volume(name=mount.name, **mount.source) for mount in mounts],
+        volume_mounts=_volume_mounts(pod.cell_mounts(mounts, separate_install=separate_install)),
+        init_containers=[_install_container(spec, mounts, sources[INSTALL], image)] if separate_install else None,
+        **_container_defaults(),
+        retry_strategy=_retry_strategy(settings),
+        synchronization=_synchronization(settings),
+        pod_spec_patch=cluster_features.pod_spec_patch(features),
+    )
 
 
 def _container_sources(program: Program, settings: Settings) -> dict[str, str]:
