@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax, config
 from uv_argo_magic._os import paths
-from uv_argo_magic.core.commands import table
+from uv_argo_magic.core.commands import run_options
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import SourceFrontEnd
@@ -61,13 +61,13 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
     """
     code, name, document = _read(source)
     variables = dict(push or {})
-    options = table.RunOptions(
+    options = run_options.RunOptions(
         deps=deps if deps is None or isinstance(deps, str) else "\n".join(deps),
         python=python,
         backend=backend,
         push=tuple(variables),
         pull=tuple(pull.replace(",", " ").split() if isinstance(pull, str) else pull),
-        resources=table.resources((kind, str(amount)) for kind, amount in (resources or {}).items()),
+        resources=run_options.resources((kind, str(amount)) for kind, amount in (resources or {}).items()),
         env_files=() if env_file is None else (str(env_file),),
         sets=tuple((key, config.parse_value(key, value)) for key, value in (settings or {}).items()),  # type: ignore[misc]
     )

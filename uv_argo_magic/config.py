@@ -30,7 +30,7 @@ from uv_argo_magic.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.commands.run_options import RunOptions
 
 FILE = "uv-argo.toml"
 LINE = "the line"

@@ -11,7 +11,8 @@ from uv import find_uv_bin
 
 from uv_argo_magic import requirements_files
 from uv_argo_magic.cli import main
-from uv_argo_magic.core.commands.table import read_cell, run_options
+from uv_argo_magic.core.commands.run_options import run_options
+from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.engine.context import CellContext

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from support.waiting import gated, until, until_printed
-from uv_argo_magic.core.commands.table import read_cell, run_options
+from uv_argo_magic.core.commands.run_options import run_options
+from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.execute import execute

@@ -14,7 +14,8 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.commands import help as command_help
-from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
+from uv_argo_magic.core.commands.run_options import RunOptions, run_options
+from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.errors import BackendUnavailable, SpecError

@@ -11,7 +11,8 @@ import yaml
 from uv_argo_magic.backends.argo import role
 from uv_argo_magic.backends.argo.manifests import template_manifests, workflow
 from uv_argo_magic.backends.kubernetes import images
-from uv_argo_magic.core.commands.table import read_argv, run_options
+from uv_argo_magic.core.commands.run_options import run_options
+from uv_argo_magic.core.commands.table import read_argv
 from uv_argo_magic.core.spec.run_spec import Settings
 
 ROOT = Path(__file__).parent.parent.parent

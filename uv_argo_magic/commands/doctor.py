@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.commands.registry import Failure, TableUpdate
-from uv_argo_magic.core.commands.table import run_options
+from uv_argo_magic.core.commands.run_options import run_options
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import requirements_files
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.commands import cell_line
-from uv_argo_magic.core.commands.table import RunOptions
+from uv_argo_magic.core.commands.run_options import RunOptions
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.requirements.import_names import POPULAR
 from uv_argo_magic.core.resolution.check_result import CheckResult

@@ -17,7 +17,7 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core import humanize
-from uv_argo_magic.core.commands.table import run_options
+from uv_argo_magic.core.commands.run_options import run_options
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.suggest import unknown

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic._os import atomic_write
 from uv_argo_magic.backends import base
 from uv_argo_magic.core import humanize
-from uv_argo_magic.core.commands.table import RunOptions, run_options
+from uv_argo_magic.core.commands.run_options import RunOptions, run_options
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution import dependency_tree, lock_export
 from uv_argo_magic.core.resolution.diff import difference

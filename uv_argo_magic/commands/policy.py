@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 from uv_argo_magic.backends import base
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
-from uv_argo_magic.core.commands.table import RunOptions, read_cell, run_options
+from uv_argo_magic.core.commands.run_options import RunOptions, run_options
+from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.policy import kinds, rules
 from uv_argo_magic.core.policy.model import Policy, Statement, path_to

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic import config
-from uv_argo_magic.core.commands.table import run_options
+from uv_argo_magic.core.commands.run_options import run_options
 from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax
 from uv_argo_magic.backends import base
-from uv_argo_magic.core.commands.table import run_options
+from uv_argo_magic.core.commands.run_options import run_options
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import SourceFrontEnd
 from uv_argo_magic.errors import SpecError

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
-from uv_argo_magic.core.commands.table import read_cell, run_options
+from uv_argo_magic.core.commands.run_options import run_options
+from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import output_metadata
 from uv_argo_magic.core.view import ansi

@@ -14,7 +14,7 @@ from uv_argo_magic.engine.build import guest_text
 from uv_argo_magic.engine.spec_builder import specify
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.commands.run_options import RunOptions
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.front_end import FrontEnd

@@ -25,7 +25,7 @@ from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from uv_argo_magic.config import Config
-    from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.commands.run_options import RunOptions
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.requirements.pep723 import Script
     from uv_argo_magic.core.spec.run_spec import RunSpec

@@ -18,7 +18,7 @@ from uv_argo_magic.engine import ipython_syntax
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.commands.run_options import RunOptions
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.requirements.pep723 import Script
     from uv_argo_magic.engine.context import CellContext

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic import requirements_files
 from uv_argo_magic.commands import edit, edit_terminal
 from uv_argo_magic.core.commands.cell_line import cell_line
-from uv_argo_magic.core.commands.table import RunOptions
+from uv_argo_magic.core.commands.run_options import RunOptions
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.view import requirements_html

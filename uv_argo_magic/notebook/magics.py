@@ -22,7 +22,8 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.commands import registry
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands import help as command_help
-from uv_argo_magic.core.commands.table import RunOptions, read_cell, read_line, run_options
+from uv_argo_magic.core.commands.run_options import RunOptions, run_options
+from uv_argo_magic.core.commands.table import read_cell, read_line
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.view import tables
 from uv_argo_magic.engine.context import CellContext

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uv_argo_magic.commands.registry import Request
-    from uv_argo_magic.core.commands.table import RunOptions
+    from uv_argo_magic.core.commands.run_options import RunOptions
     from uv_argo_magic.core.protocol.events import LocalName, Question
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState

@@ -9,12 +9,13 @@ from support.cases import each
 
 from uv_argo_magic.core.commands import table
 from uv_argo_magic.core.commands.parser import Line
+from uv_argo_magic.core.commands.run_options import RunOptions, run_options
 from uv_argo_magic.core.spec.run_spec import Resources
 from uv_argo_magic.errors import SpecError
 
 
 def options(line, **names):
-    return table.run_options(table.read_cell(line, names))
+    return run_options(table.read_cell(line, names))
 
 
 def test_table_is_consistent():
@@ -58,11 +59,11 @@ def test_all_examples_are_valid():
 
 
 def test_run_options_are_read():
-    run_options = options(
+    found = options(
         '-d numpy -r r.txt -p cpython3.12 -b local --push x,y z --pull ["total"] -o run --detach --dry-run '
         "--resources cpu=500m..2 memory=4Gi --set panel=html"
     )
-    assert run_options == table.RunOptions(
+    assert found == RunOptions(
         deps="numpy",
         requirements=("r.txt",),
         python="3.12",
@@ -75,7 +76,7 @@ def test_run_options_are_read():
         resources=Resources(cpu="500m..2", memory="4Gi"),
         sets=(("panel", "html"),),
     )
-    assert options("") == table.RunOptions()
+    assert options("") == RunOptions()
     assert options('--deps ""').deps == ""
     assert options("--help").help
     assert options("--cpu 2 --memory 8GiB --gpu 1 --resources disk=20Gi").resources == Resources(
@@ -242,7 +243,7 @@ def test_push_accepts_a_python_list():
 def test_arguments_after_two_dashes_belong_to_the_script():
     line = table.read_argv(["run", "script.py", "--timeout", "5m", "--", "-b", "two words", "--"])
     assert (line.argument, line.rest) == ("script.py", ("-b", "two words", "--"))
-    assert table.run_options(line).args == line.rest
+    assert run_options(line).args == line.rest
     with pytest.raises(SpecError, match="unexpected argument one") as exc_info:
         table.read_argv(["run", "script.py", "one", "two"])
     assert exc_info.value.hint == "Write -- before the script's arguments: -- one two"
