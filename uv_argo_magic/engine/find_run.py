@@ -103,7 +103,7 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
     # A live run can be followed by another process. The backend finds it too, if its runs outlive processes.
     remote = None
     if entry.unseen and entry.session:
-        found = sessions.session.find_run(entry)
+        found = sessions.find_run.find(entry)
         if found is not None:
             return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=found[1], runs=found[0])
     elif entry.summary is None:

@@ -6,7 +6,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic import values
+from uv_argo_magic import sessions, values
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
@@ -174,7 +174,8 @@ def _lock_installs(
             except ResolutionError as problem:
                 if session is None:
                     raise
-                raise session.conflict(requirements, target.resolver(notebook), present, problem) from problem
+                resolver = target.resolver(notebook)
+                raise sessions.packages.conflict(session.name, requirements, resolver, present, problem) from problem
         if not isinstance(lock, Lock):
             raise SpecError(
                 f"%pip {argument}: the versions cannot be resolved here ({lock.reason.rstrip('.')})",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from uv_argo_magic.core.lazy_modules import attributes
 
 if TYPE_CHECKING:
-    from uv_argo_magic.sessions import registry, session, workers
+    from uv_argo_magic.sessions import find_run, packages, registry, session, workers
 
-__all__ = ["registry", "session", "workers"]
+__all__ = ["find_run", "packages", "registry", "session", "workers"]
 
 if not TYPE_CHECKING:
     __getattr__ = attributes(__name__, *__all__)

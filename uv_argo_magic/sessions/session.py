@@ -4,7 +4,7 @@ Rules:
 - A session is never restarted silently, because the notebook would continue with missing state. Only the user restarts
   it.
 - The options with which a session was started apply to its later cells. A line with other options is an error.
-- Packages are added but never changed: installed packages are constraints of all later resolutions.
+- Packages are added but never changed (packages.py).
 """
 
 from __future__ import annotations
@@ -19,24 +19,20 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from packaging.specifiers import SpecifierSet
-
 from uv_argo_magic._os import paths, process_id, user
 from uv_argo_magic.backends import base
 from uv_argo_magic.backends.sessions import WorkerOptions, remote_sessions, with_sessions
 from uv_argo_magic.core import humanize
-from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
+from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import quantity, settings_parser
-from uv_argo_magic.errors import BackendError, BackendUnavailable, ResolutionError, SpecError
-from uv_argo_magic.sessions import workers
-from uv_argo_magic.sessions.pod_log import PodLogRuns
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SpecError
+from uv_argo_magic.sessions import packages, workers
 from uv_argo_magic.sessions.pod_session import PodSession, gpu_note
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
-from uv_argo_magic.sessions.session_runs import PREFIX, SessionRuns
-from uv_argo_magic.uv import interpreters
+from uv_argo_magic.sessions.session_runs import SessionRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from uv_argo_magic.backends.sessions import RemoteSessions
     from uv_argo_magic.config import Config
@@ -44,7 +40,6 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.context import CellContext
     from uv_argo_magic.engine.prepared import Prepared
-    from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.uv.interpreters import Interpreter
     from uv_argo_magic.uv.resolver import Resolver
 
@@ -220,33 +215,14 @@ class Session:
         Raises:
             ResolutionError: the requirements are not compatible with installed packages.
         """
-        nothing = replace(present, packages=()) if self.is_live else present
         if isinstance(known_resolution, Lock):
-            return self._joined(present, known_resolution)
-        if _are_met(requirements, present):
-            return present, nothing
-        resolver = make_resolver()
-        pins = tuple(f"{package.name}=={package.version}" for package in present.packages if not package.url)
-        settings = replace(resolver.settings, constraints=(*resolver.settings.constraints, *pins), locked=False)
-        try:
-            extended = replace(resolver, settings=settings, store=None).lock(requirements)
-        except ResolutionError as problem:
-            versions = {package.name: package.version for package in present.packages}
-            raise self.conflict(requirements, resolver, versions, problem) from problem
-        if not isinstance(extended, Lock):
-            raise ResolutionError(
-                f"cannot add packages to the session {self.name}: {extended.reason}",
-                hint="Run the cell again once the package index responds.",
-            )
-        return self._joined(present, extended)
-
-    def _joined(self, present: Lock, extended: Lock) -> tuple[Lock, Lock]:
-        """(the packages of both locks, the packages to install)."""
-        names = {package.name for package in present.packages}
-        added = tuple(package for package in extended.packages if package.name not in names)
-        packages = tuple(sorted((*present.packages, *added), key=lambda package: package.name))
-        together = replace(present, packages=packages, warnings=extended.warnings)
-        return together, (replace(extended, packages=added) if self.is_live else together)
+            added = known_resolution
+        elif packages.are_met(requirements, present):
+            return present, replace(present, packages=()) if self.is_live else present
+        else:
+            added = packages.add(self.name, present, requirements, make_resolver())
+        together, missing = packages.join(present, added)
+        return together, missing if self.is_live else together
 
     def runs(self, prepared: Prepared, *, waits: bool = True) -> SessionRuns:
         """The session as a backend for its next cell; starts its worker if there is none.
@@ -256,7 +232,7 @@ class Session:
         Raises:
             BackendError: the worker cannot be started, or another kernel uses the session.
         """
-        lock = _stored(prepared) if isinstance(prepared.resolution, Lock) else None
+        lock = packages.after(prepared)
         if not self.is_live:
             self._start(prepared, lock)
         entry = self.entry
@@ -358,31 +334,6 @@ class Session:
             hint=f"Leave it out, or use another session. {self.restart_hint}",
         )
 
-    def conflict(
-        self, requirements: Requirements, resolver: Resolver, versions: Mapping[str, str], problem: ResolutionError
-    ) -> ResolutionError:
-        """The error for requirements that would change installed packages; `problem` if they have no solution at all.
-
-        `versions` are those of the installed packages, which are not constraints of the `resolver`.
-        """
-        try:
-            alone = replace(resolver, store=None).lock(requirements)
-        except ResolutionError:
-            return problem
-        packages: Iterable[Package] = alone.packages if isinstance(alone, Lock) else ()
-        changes = [
-            f"{package.name} {versions[package.name]} is installed and {package.version} is required"
-            for package in packages
-            if versions.get(package.name, package.version) != package.version
-        ]
-        if not changes:
-            return problem
-        return ResolutionError(
-            f"the packages conflict with those of session {self.name}: {'; '.join(changes[:5])}",
-            hint=f"Imported packages cannot change. Relax the requirement, or: %argo restart {self.name} --clean",
-            names=problem.names,
-        )
-
 
 _OF_THE_CELL = frozenset({"the line", "the cell's script block"})
 
@@ -398,54 +349,6 @@ def open_session(name: str, context: CellContext, *, restart_first: bool = False
         BackendUnavailable: the worker does not respond.
     """
     return _open(SessionKey.of(name, context.notebook_path), context, restart_first=restart_first, can_ask=can_ask)
-
-
-def find_run(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
-    """A session's run that this client has not seen finish, and its state in the worker.
-
-    Without a worker, the run is read from the log of the pod; None if there is no log.
-    """
-    found = workers.find_run(entry.id, Registry.of_this_user())
-    if found is None:
-        return _in_pod_log(entry)
-    session, state, reason = found
-    ended = "Succeeded" if reason == "ok" else "Failed"
-    remote = base.RemoteRun(
-        name=f"{PREFIX}{entry.id}",
-        run=entry.id,
-        nonce=entry.note("nonce"),
-        location="",
-        phase={"running": "Running", "waiting": "Pending"}.get(state, ended),
-        started_at=entry.begun,
-    )
-    connections, backend, spec = workers.connections_to(session), remote_sessions(session.backend), entry.spec()
-    runs = SessionRuns(
-        name=session.name,
-        connections=connections,
-        hold=lambda: None,
-        interpreter=interpreters.find(session.python),
-        at_end=connections.close,
-        nonce=remote.nonce,
-        pod=PodSession(entry=session, registry=Registry.of_this_user(), backend=backend) if backend else None,
-        exchange=str(entry.folder / "values") if backend and spec and spec.pull else "",
-        most_values=spec.settings.value_limit if spec else 0,
-    )
-    return runs, remote
-
-
-def _in_pod_log(entry: RunRecord) -> tuple[base.Backend, base.RemoteRun] | None:
-    backend, address = remote_sessions(entry.backend), entry.note("worker")
-    if backend is None or not address:
-        return None
-    remote = base.RemoteRun(
-        name=f"{PREFIX}{entry.id}",
-        run=entry.id,
-        nonce=entry.note("nonce"),
-        location=backend.location(address),
-        phase="Unknown",
-        started_at=entry.begun,
-    )
-    return PodLogRuns(backend=backend, address=address, nonce=remote.nonce, session=entry.session), remote
 
 
 class TemporarySessions:
@@ -485,36 +388,11 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
     status = workers.hold(entry, registry)
     if entry.lock is not None and not status["running"] and not status["queued"]:
         # An install can have failed after its packages were recorded in the entry.
-        packages = dict(status["packages"])
-        installed = tuple(package for package in entry.lock.packages if packages.get(package.name) == package.version)
+        versions = dict(status["packages"])
+        installed = tuple(package for package in entry.lock.packages if versions.get(package.name) == package.version)
         if installed != entry.lock.packages:
             entry = replace(entry, lock=replace(entry.lock, packages=installed))
     return Session(key=key, registry=registry, entry=entry, status=status, is_rejoined=not is_known, **of_cell)
-
-
-def _stored(prepared: Prepared) -> Lock:
-    """The session's packages after this cell, with those of its `%pip` lines, without this cell's warnings."""
-    lock = prepared.resolution
-    assert isinstance(lock, Lock)  # noqa: S101 - the caller has checked it
-    more = tuple(package for _, installed in prepared.installs for package in installed.packages)
-    if not more and not lock.warnings:
-        return lock
-    packages = tuple(sorted((*lock.packages, *more), key=lambda package: package.name))
-    return replace(lock, packages=packages, warnings=())
-
-
-def _are_met(requirements: Requirements, lock: Lock) -> bool:
-    """Whether the session already has all of these requirements."""
-    if not requirements:
-        return True
-    versions = {package.name: package for package in lock.packages}
-    for item in requirements.items:
-        package = versions.get(item.name)
-        if package is None or item.url or item.extras or item.hashes or item.marker:
-            return False
-        if not SpecifierSet(item.specifier).contains(package.version, prereleases=True):
-            return False
-    return True
 
 
 def _is_version(python: str, requested: str) -> bool:
