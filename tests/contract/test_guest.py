@@ -22,7 +22,7 @@ from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec.run_spec import Pushed
 from uv_argo_magic.guest import processes
-from uv_argo_magic.guest.install import environment
+from uv_argo_magic.guest.install import thin_venv
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -509,8 +509,8 @@ def test_scripts_of_venv_run_in_folders_with_any_name(tmp_path: Path, name: str)
     scripts.mkdir(parents=True)
     (scripts / "tool").write_text("#!/elsewhere/python3\nimport sys\nprint(sys.prefix, sys.argv[1:])\n")
     home = tmp_path / name / "venv"
-    environment.thin_venv(str(home))
-    environment.add_folders(str(home), [str(tmp_path / "site")])
+    thin_venv.create(str(home))
+    thin_venv.add_folders(str(home), [str(tmp_path / "site")])
     completed = subprocess.run([home / "bin" / "tool", "a b"], capture_output=True, text=True, check=True)
     assert completed.stdout == f"{home} ['a b']\n"
 

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from . import cell, processes
-from .install import environment
+from .install import thin_venv
 
 LIFELINE = "UV_ARGO_LIFELINE"
 
@@ -47,7 +47,7 @@ class Host:
 
     def start_process(self, env, python=""):
         """Start the cell's process with this python, or in a new venv, before the order is known."""
-        self.process = cell.Process(self, python or environment.thin_venv(self.venv), env)
+        self.process = cell.Process(self, python or thin_venv.create(self.venv), env)
         # This runs while the cell's Python starts, and no code of the user runs before the order.
         processes.adopt()
 

@@ -18,7 +18,7 @@ import zlib
 
 from . import cell, log_writer, processes
 from .host import Host
-from .install import environment, integrity
+from .install import environment, integrity, thin_venv
 
 INSTALL, RUN = "install", "run"
 """Values of UV_ARGO_ROLE: do only this part; without a value, both."""
@@ -106,7 +106,7 @@ class Supervisor:
         self.persistent = _persistent(host.venv) if kind == "persistent" else None
         self.uv = environ.get("UV_ARGO_UV") or "uv"
         self.role = environ.get("UV_ARGO_ROLE") or ""
-        self.handoff = environment.take(self.store, payload["nonce"]) if self.role == RUN else None
+        self.handoff = _handoff().take(self.store, payload["nonce"]) if self.role == RUN else None
         self.after = self.handoff.boot if self.handoff else ""
 
     def run(self):
@@ -153,7 +153,7 @@ class Supervisor:
         except InstallProblem as problem:
             return "install", problem.code, problem.detail
         if self.role == INSTALL:
-            environment.leave(self.store, self.payload["nonce"], self.log.boot, tree)
+            _handoff().leave(self.store, self.payload["nonce"], self.log.boot, tree)
             return HANDED, 0, ""
         sites = [tree.site] if tree and not self.persistent else []
         if self.settings["base"]:
@@ -180,12 +180,12 @@ class Supervisor:
         return InstallProblem(2, "environment")
 
     def _base_folders(self):
-        return environment.base_package_folders()
+        return thin_venv.base_package_folders()
 
     def _run_cell(self, sites):
         """Run the cell with these package folders; return (reason, code, detail) of the exit record."""
         if sites:
-            environment.add_folders(self.host.venv, sites)
+            thin_venv.add_folders(self.host.venv, sites)
         if self.host.stopping:
             return STOPPED
         self.log.emit("phase", phase="running")
@@ -216,10 +216,12 @@ class Supervisor:
             self.log.emit("phase", phase="resolving")
             self._install_uv()
             aside = os.path.join(self.host.home, "resolve")
-            lines, code = environment.resolve(aside, lines, lock["bounds"], self.uv, self._run_uv)
+            from .install import resolution
+
+            lines, code = resolution.resolve(aside, lines, lock["bounds"], self.uv, self._run_uv)
             if code:
                 raise InstallProblem(code)
-            key = environment.key_of(lines)
+            key = resolution.key_of(lines)
             self.log.emit("lock", lock=json.dumps({"key": key, "lines": lines}))
         tree = self._find_or_build(key, lines, self.persistent or self.trees)
         self.log.emit("installed", packages=tree.packages, seconds=round(tree.seconds, 3), cached=tree.cached)
@@ -456,6 +458,12 @@ def _persistent(path):
     from .persistent import venv
 
     return venv.PersistentVenv(path)
+
+
+def _handoff():
+    from .install import handoff
+
+    return handoff
 
 
 def _read(fd):

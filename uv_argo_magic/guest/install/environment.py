@@ -1,18 +1,16 @@
-"""Environments: trees, which are package folders in a store, and a small venv for each run.
+"""Environments: trees, which are package folders in a store; each run adds them to a small venv of its own.
 
 Rules:
 - The name of a tree is the key of its content. It is built in a temporary folder and published by a rename, with an
   `.ok` file inside. A folder without this file is garbage and is never repaired.
 - A tree that a run has changed gets a `.changed` file, so that the next run builds a new one. It is kept while in use.
-- A tree has no link to an interpreter, so it works on every machine with its Python and platform. The venv of a run
-  adds it with a `.pth` file, and receives the packages that the user installs later.
+- A tree has no link to an interpreter, so it works on every machine with its Python and platform.
 - A persistent environment (persistent/venv.py) is a complete venv at a path of the user's choice.
 """
 
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 
@@ -27,7 +25,6 @@ BAKED = "/opt/uv-argo/store"
 USED = ".used"
 """A file in a tree with the name of the machine or pod that used it last; its mtime is the time of that use."""
 STALE_SECONDS = 24 * 3600
-LONGEST_FIRST_LINE = 120  # older kernels read only 127 bytes of it
 
 
 class Tree:
@@ -317,183 +314,3 @@ def installed(site):
             if len(parts) == 2:
                 pairs.append([re.sub(r"[-_.]+", "-", parts[0]).lower(), parts[1]])
     return sorted(pairs)
-
-
-def resolve(aside, lines, bounds, uv, run_uv):
-    """Resolve the requirements `lines` with the constraints `bounds`; return (locked lines, uv's exit status)."""
-    os.makedirs(aside, exist_ok=True)
-    options = ["--no-deps"] if bounds["complete"] else []
-    for kind in ("constraints", "overrides"):
-        if bounds[kind]:
-            options += ["--" + kind, os.path.join(aside, kind + ".txt")]
-            with open(options[-1], "w", encoding="utf-8") as file:
-                file.write("\n".join(bounds[kind]) + "\n")
-    source, locked = os.path.join(aside, "requirements.in"), os.path.join(aside, "requirements.txt")
-    with open(source, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-    code = run_uv(
-        [uv, "pip", "compile", source, "-o", locked, "--python", sys.executable, "--generate-hashes", "--no-header"]
-        + ["--no-annotate", "--no-progress", "--quiet"]
-        + options
-    )
-    if code:
-        return (), code
-    with open(locked, encoding="utf-8") as file:
-        text = file.read().replace("\\\n", " ")
-    lines = (" ".join(line.split()) for line in text.split("\n") if line.strip())
-    return tuple(_with_requested_hashes(line, bounds["hashes"]) for line in lines), 0
-
-
-def _with_requested_hashes(line, hashes):
-    """A locked line with only the hashes that its requirement allows; if none matches, the install fails."""
-    parts = line.split(" ")
-    requested = ["--hash=" + digest for digest in hashes.get(re.split(r"[=\[ ]", line)[0], ())]
-    if not requested:
-        return line
-    matching = [part for part in parts if part in requested]
-    return " ".join([part for part in parts if not part.startswith("--hash=")] + (matching or requested))
-
-
-def key_of(lines):
-    """The key of a tree whose requirements were resolved here."""
-    text = json.dumps([sys.version_info[:2], sys.implementation.name, sys.platform, list(lines)])
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def base_python():
-    """The path of the base Python of this process."""
-    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-
-
-def site_packages(home):
-    """The site-packages folder of the venv at `home`."""
-    return os.path.join(home, "lib", "python%d.%d" % sys.version_info[:2], "site-packages")
-
-
-def thin_venv(home):
-    """Create an empty venv at `home`; return the path of its python."""
-    base = base_python()
-    scripts = os.path.join(home, "bin")
-    packages = site_packages(home)
-    os.makedirs(scripts)
-    os.makedirs(packages)
-    with open(os.path.join(home, "pyvenv.cfg"), "w", encoding="utf-8") as file:
-        version = ".".join(map(str, sys.version_info[:3]))
-        file.write("home = %s\ninclude-system-site-packages = false\nversion = %s\n" % (os.path.dirname(base), version))
-    python = os.path.join(scripts, "python")
-    os.symlink(base, python)
-    for name in ("python3", "python%d.%d" % sys.version_info[:2]):
-        os.symlink("python", os.path.join(scripts, name))
-    return python
-
-
-def base_package_folders():
-    """The base image's package folders, in the order of `sys.path`; this process started without them (`-S`)."""
-    code = "import json, sys; print(json.dumps(sys.path))"
-    try:
-        process = subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, timeout=60, check=True)
-        folders = json.loads(process.stdout.decode().splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return []
-    return [folder for folder in folders if folder not in sys.path and os.path.isdir(folder)]
-
-
-def add_folders(home, sites):
-    """Add the package folders `sites` to the venv at `home`, for every process that starts in it from now on."""
-    packages = site_packages(home)
-    with open(os.path.join(packages, "_tree.pth"), "w", encoding="utf-8") as file:
-        file.writelines("import site; site.addsitedir(%s)\n" % ascii(site) for site in sites)
-    scripts = os.path.join(home, "bin")
-    # The commands of base image packages are already on PATH.
-    for site in sites:
-        console_scripts(os.path.join(site, "bin"), scripts, os.path.join(scripts, "python"))
-
-
-def console_scripts(source_folder, scripts, python):
-    """Copy the commands of a tree, with the venv's python in their first line."""
-    try:
-        names = os.listdir(source_folder)
-    except OSError:
-        return
-    for name in names:
-        source, target = os.path.join(source_folder, name), os.path.join(scripts, name)
-        if os.path.exists(target) or not os.path.isfile(source):
-            continue
-        with open(source, "rb") as file:
-            data = file.read()
-        script = re.match(rb"#!.*python[^\n]*\n|#!/bin/sh\n'''exec' [^\n]*\n' '''\n", data)
-        if script is None:
-            os.symlink(source, target)
-            continue
-        with open(target, "wb") as file:
-            file.write(_first_line(python) + data[script.end() :])
-        os.chmod(target, 0o755)  # noqa: S103 - a command that everyone can run
-
-
-def _first_line(python):
-    """The first line of a script next to `python`; for a path that is too long or has spaces, a shell finds it."""
-    path = os.fsencode(python)
-    if len(path) <= LONGEST_FIRST_LINE and not re.search(rb"\s", path):
-        return b"#!" + path + b"\n"
-    # For Python, these two lines are one string.
-    return b"#!/bin/sh\n'''exec' \"${0%/*}/python\" \"$0\" \"$@\"\n' '''\n"
-
-
-class Handoff:
-    """The content of the hand-over file: the boot of the container that installed, and the tree.
-
-    If one container installs and another one runs the cell, the first one leaves this file for the second one.
-    """
-
-    def __init__(self, boot, tree):
-        self.boot = boot
-        self.tree = tree
-
-
-def leave(store, nonce, boot, tree):
-    """Write which tree the run with this nonce uses."""
-    path = _handoff_path(store, nonce)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    _forget_handoffs(os.path.dirname(path))
-    key = os.path.basename(os.path.dirname(tree.site)) if tree else ""
-    aside = "%s.%s" % (path, boot)
-    with open(aside, "w", encoding="utf-8") as file:
-        seconds, cached = (tree.seconds, tree.cached) if tree else (0.0, True)
-        json.dump({"boot": boot, "key": key, "seconds": seconds, "cached": cached}, file)
-    os.replace(aside, path)
-
-
-def _forget_handoffs(folder):
-    """Remove old files of earlier runs, because a store can outlive its pod."""
-    for name in os.listdir(folder):
-        try:
-            if time.time() - os.stat(os.path.join(folder, name)).st_mtime > STALE_SECONDS:
-                os.remove(os.path.join(folder, name))
-        except OSError:  # another run was first
-            pass
-
-
-def take(store, nonce):
-    """Read the hand-over file of this run.
-
-    Raises:
-        OSError: the file cannot be read, or its tree no longer exists.
-    """
-    with open(_handoff_path(store, nonce), encoding="utf-8") as file:
-        record = json.load(file)
-    if not record["key"]:
-        return Handoff(record["boot"], None)
-    tree = Store(store).find(record["key"])
-    if tree is None:
-        raise OSError("the environment of this run no longer exists: %s" % record["key"])
-    tree.seconds, tree.cached = round(record["seconds"], 3), record["cached"]
-    return Handoff(record["boot"], tree)
-
-
-def _handoff_path(store, nonce):
-    # A digest, because a store can be shared, and the nonce is a secret of the run and its client.
-    import hashlib
-
-    return os.path.join(store, "handed", hashlib.sha256(nonce.encode()).hexdigest()[:32] + ".json")

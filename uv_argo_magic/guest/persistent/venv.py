@@ -13,7 +13,7 @@ import sys
 import time
 
 from .. import processes
-from ..install import environment
+from ..install import environment, thin_venv
 
 MARK = "uv-argo.json"
 """The file with the lock's key and the Python of the environment."""
@@ -25,7 +25,7 @@ class PersistentVenv:
     def __init__(self, path):
         self.path = path
         self.python = os.path.join(path, "bin", "python")
-        self.site = environment.site_packages(path)
+        self.site = thin_venv.site_packages(path)
         self.lock = None
 
     def take(self, holder):
@@ -98,16 +98,14 @@ class PersistentVenv:
             if code:
                 return code
             home = os.path.join(aside, "venv")
-            environment.thin_venv(home)
-            site, target = os.path.join(aside, environment.SITE), environment.site_packages(home)
+            thin_venv.create(home)
+            site, target = os.path.join(aside, environment.SITE), thin_venv.site_packages(home)
             if lines:
                 os.rmdir(target)
                 os.rename(site, target)
                 commands = os.path.join(target, "bin")
                 # Their first line has the path after the rename.
-                environment.console_scripts(
-                    commands, os.path.join(home, "bin"), os.path.join(self.path, "bin", "python")
-                )
+                thin_venv.console_scripts(commands, os.path.join(home, "bin"), os.path.join(self.path, "bin", "python"))
                 processes.remove(commands)
             with open(os.path.join(home, MARK), "w", encoding="utf-8") as file:
                 json.dump({"key": key, "python": _python()}, file)
@@ -128,4 +126,4 @@ class PersistentVenv:
 
 def _python():
     """The version and the path of the base Python, on which a persistent environment depends."""
-    return [".".join(map(str, sys.version_info[:2])), environment.base_python()]
+    return [".".join(map(str, sys.version_info[:2])), thin_venv.base_python()]

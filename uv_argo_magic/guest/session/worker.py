@@ -18,7 +18,7 @@ import traceback
 
 from .. import processes, supervisor
 from ..host import Host
-from ..install import environment
+from ..install import thin_venv
 from .cell_log import MOST, CellLog
 from .clients import Clients
 from .lifetime import Lifetime
@@ -61,7 +61,7 @@ class WorkerHost(Host):
 
     def start_process(self, env, python=""):
         """Start the interpreter."""
-        self.process = Process(self, python or environment.thin_venv(self.venv), env)
+        self.process = Process(self, python or thin_venv.create(self.venv), env)
 
     def wait(self, sources, seconds):
         """Wait for one of the sources, and serve the clients."""
@@ -135,14 +135,14 @@ class SessionSupervisor(supervisor.Supervisor):
     def _base_folders(self):
         worker = self.worker
         if worker.base_folders is None:
-            worker.base_folders = environment.base_package_folders()
+            worker.base_folders = thin_venv.base_package_folders()
         return worker.base_folders
 
     def _run_cell(self, sites):
         worker = self.worker
         added = [site for site in sites if site not in worker.sites]
         if added:
-            environment.add_folders(self.host.venv, worker.sites + added)
+            thin_venv.add_folders(self.host.venv, worker.sites + added)
         if self.host.stopping:
             return supervisor.STOPPED
         worker.sites += added

@@ -7,7 +7,7 @@ import site
 import sys
 import sysconfig
 
-from uv_argo_guest.install import environment
+from uv_argo_guest.install import thin_venv
 
 
 def add(folder, copy=False):
@@ -16,7 +16,7 @@ def add(folder, copy=False):
     take = shutil.copy2 if copy else _link
     shutil.copytree(folder, target, copy_function=take, ignore=_without_commands(folder), dirs_exist_ok=True)
     scripts = sysconfig.get_paths()["scripts"]
-    environment.console_scripts(os.path.join(folder, "bin"), scripts, os.path.join(scripts, "python"))
+    thin_venv.console_scripts(os.path.join(folder, "bin"), scripts, os.path.join(scripts, "python"))
     importlib.invalidate_caches()
     if target not in sys.path:
         sys.path.insert(1, target)
