@@ -120,7 +120,7 @@ class SessionSupervisor(supervisor.Supervisor):
         try:
             return self._outcome()
         finally:
-            self._check_trees(in_session=True)
+            self.installer.check_trees(in_session=True)
 
     def _environment(self):
         worker = self.worker
