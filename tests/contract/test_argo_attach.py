@@ -152,7 +152,7 @@ def test_other_machine_finds_run_by_id_or_workflow(server, other_machine, abando
     output = other_machine.output_of("attach", only_workflow(server).name, status=2)
     assert f"no such run: {only_workflow(server).name}" in output
     assert "Try `-b argo`" in output
-    run = only_workflow(server).made["metadata"]["labels"]["uv-argo-magic/run"]
+    run = only_workflow(server).manifest["metadata"]["labels"]["uv-argo-magic/run"]
     assert is_complete(other_machine.output_of("logs", run, "-b", "argo"))
     abandoned_run.touch()
     assert is_complete(
@@ -162,9 +162,9 @@ def test_other_machine_finds_run_by_id_or_workflow(server, other_machine, abando
 
 
 def test_stop_from_another_process(server, machine, abandoned_run):
-    run = only_workflow(server).made["metadata"]["labels"]["uv-argo-magic/run"]
+    run = only_workflow(server).manifest["metadata"]["labels"]["uv-argo-magic/run"]
     assert machine.output_of("stop") == f"Stop requested for {run} ({only_workflow(server).name})\n"
-    assert only_workflow(server).made["spec"]["shutdown"] == "Stop"
+    assert only_workflow(server).manifest["spec"]["shutdown"] == "Stop"
     output = machine.output_of("attach", run, status=1)
     assert is_complete(output)
     assert "Stopped: The run was stopped by another client." in output
@@ -177,7 +177,7 @@ def test_interrupt_of_attach_does_not_stop_the_run(server, machine, abandoned_ru
         attached.send_signal(signal.SIGINT)
         assert "is still running. To stop it: uv-argo stop" in attached.stderr.read()
         assert attached.wait(60) == 130
-    assert "shutdown" not in only_workflow(server).made["spec"]
+    assert "shutdown" not in only_workflow(server).manifest["spec"]
 
 
 def test_deleted_pod_is_reported_with_argo_phase(server, machine, abandoned_run):
@@ -188,7 +188,7 @@ def test_deleted_pod_is_reported_with_argo_phase(server, machine, abandoned_run)
     workflow.logs.clear()
     node = {"type": "Pod", "hostNodeName": "n1", "phase": "Succeeded"}
     times = {"startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T10:00:09Z"}
-    workflow.made["status"] |= {"nodes": {"x": node}, **times}
+    workflow.manifest["status"] |= {"nodes": {"x": node}, **times}
     output = machine.output_of("attach", status=1)
     assert "The pod was deleted with its log (Argo reports Succeeded, it ran from 2026-01-01T10:00:00Z to " in output
     assert "Run the cell again to see its output." in output
@@ -240,7 +240,7 @@ def test_runs_lists_runs_of_the_cluster(server, machine, other_machine, abandone
     for name, extra in (("foreign", {}), ("newer", {"uv-argo-magic/schema": "99"})):
         metadata = {"name": name, "annotations": extra, "labels": {"uv-argo-magic/run": name}}
         server.workflows[name] = SimpleNamespace(
-            made={"metadata": metadata}, kill=lambda number: None, thread=fake_thread()
+            manifest={"metadata": metadata}, kill=lambda number: None, thread=fake_thread()
         )
     output = other_machine.output_of("runs", "-b", "argo", "--set", "namespace=nb")
     assert len(output.splitlines()) == 3
@@ -274,7 +274,7 @@ def test_run_interrupted_during_submission_is_stopped(server, machine, tmp_path,
 
     monkeypatch.setattr(ArgoClient, "create", create_and_interrupt)
     assert "interrupted" in machine.output_of("run", str(script), "-b", "argo", status=130)
-    assert only_workflow(server).made["spec"]["shutdown"] == "Terminate"
+    assert only_workflow(server).manifest["spec"]["shutdown"] == "Terminate"
     assert "  Stopped  " in machine.output_of("runs")
 
 
@@ -300,7 +300,7 @@ def test_foreign_workflow_is_refused(server, annotations, message):
 
     class ForeignWorkflow:
         def __init__(self) -> None:
-            self.made, self.ended, self.pod, self.logs = manifest, {}, {"metadata": {"name": "w"}}, {}
+            self.manifest, self.ended, self.pod, self.logs = manifest, {}, {"metadata": {"name": "w"}}, {}
 
         def kill(self, number):
             pass

@@ -94,7 +94,7 @@ def only_workflow(server: ArgoServer):
 
 def test_output_is_complete_despite_broken_log_streams(server, begin):
     # The output takes several seconds, with less than `cut` bytes in each, since reconnects start at whole seconds.
-    server.cut = 4000
+    server.cut_logs_after = 4000
     run = begin("import time\nfor i in range(150): print('line', i, 'x' * (i % 7), flush=True); time.sleep(.02)")
     state = run.wait(60)
     assert state.outcome == "Succeeded"
@@ -154,11 +154,11 @@ def test_silent_log_is_reported_if_retry_is_silent(server, begin, monkeypatch, t
     gate = tmp_path / "gate"
     run = begin(gated(gate))
     until_printed(run, "begun")
-    server.frozen = True
+    server.logs_are_frozen = True
     note = until(lambda: messages.status_note(run.state))
     assert "no connection since" in note
     assert "the run continues" in note
-    server.frozen = False
+    server.logs_are_frozen = False
     until(lambda: not messages.status_note(run.state))
     gate.touch()
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "begun\nend\n")
@@ -202,11 +202,11 @@ def test_silent_log_is_not_reported_if_retry_repeats_last_line(monkeypatch):
 
 
 def test_run_ends_before_argo_sets_the_phase(server, begin):
-    server.phase_given.clear()
+    server.may_report_phase.clear()
     run = begin("print(1)")
     assert run.wait(60).ended
     assert run.state.node.phase in {"Pending", "Running"}
-    server.phase_given.set()
+    server.may_report_phase.set()
     run._is_read.wait(60)
     assert (run.state.node.phase, run.state.outcome) == ("Succeeded", "Succeeded")
 
@@ -223,16 +223,16 @@ def test_lost_pod_ends_workflow_and_cell_runs_once(server, begin, tmp_path):
     counter = tmp_path / "runs"
     run = begin(f"import time\nopen({str(counter)!r}, 'a').write('x')\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(run, "begun")
-    only_workflow(server).lose()
+    only_workflow(server).delete_and_recreate()
     state = run.wait(60)
     assert (state.outcome, run.logs()) == ("Lost", "begun\n")
     with pytest.raises(NodeFailed, match="The pod was deleted") as caught:
         run.raise_for_state()
     assert "so that the cell does not run twice" in caught.value.hint
     run._is_read.wait(60)
-    only_workflow(server).again.join(60)
+    only_workflow(server).recreation.join(60)
     assert counter.read_text() == "x"
-    assert only_workflow(server).made["spec"]["shutdown"] == "Terminate"
+    assert only_workflow(server).manifest["spec"]["shutdown"] == "Terminate"
     assert only_workflow(server).pods == 1
 
 
@@ -254,7 +254,7 @@ def test_lost_pod_ends_workflow_and_cell_runs_once(server, begin, tmp_path):
     ],
 )
 def test_eviction_and_deadline_are_reported(server, begin, reason, message, sentence, hint):
-    server.phase_given.clear()
+    server.may_report_phase.clear()
     run = begin("import time\nprint('begun', flush=True)\ntime.sleep(1000)")
     until_printed(run, "begun")
     only_workflow(server).evict(reason, message)
@@ -349,7 +349,7 @@ def test_forbidden_config_map_terminates_workflow(server, begin):
     with pytest.raises(SubmitRejected, match="needs a ConfigMap: you cannot create configmaps") as caught:
         begin(cell)
     assert "resources: [configmaps], verbs: [create]" in caught.value.hint
-    assert only_workflow(server).made["spec"]["shutdown"] == "Terminate"
+    assert only_workflow(server).manifest["spec"]["shutdown"] == "Terminate"
 
 
 def test_missing_configuration_and_unreachable_api_are_reported(tmp_path, server):
@@ -534,11 +534,11 @@ def test_concurrent_submissions_share_one_client(server, begin):
 def test_failed_workflow_of_successful_cell_is_reported_once(server, begin, capfd):
     account = 'User "system:serviceaccount:nb:default" cannot create resource "workflowtaskresults"'
     message = f'wait: Error (exit code 64): workflowtaskresults.argoproj.io is forbidden: {account} in API group "x"'
-    server.verdict = {"phase": "Error", "message": message}
+    server.final_status = {"phase": "Error", "message": message}
     first = begin("print(1)")
     assert first.wait(60).outcome == "Succeeded"
     until(lambda: first.state.node.phase == "Error")
-    server.verdict = {}
+    server.final_status = {}
     assert "cannot report to Argo" not in capfd.readouterr().err
     begin("print(2)").wait(60)
     begin("print(3)").wait(60)

@@ -58,7 +58,7 @@ def test_run_fails_with_last_attempt(server, tmp_path):
     state = run.wait(60)
     assert (state.outcome, state.exited.code, state.attempt) == ("Failed", 3, 3)
     assert run.logs() == "time 1\ntime 2\ntime 3\n"
-    assert "shutdown" not in next(iter(server.workflows.values())).made["spec"]
+    assert "shutdown" not in next(iter(server.workflows.values())).manifest["spec"]
     # Another client reads the output of all attempts, too.
     backend = ArgoBackend()
     found = backend.find(run.name, run.settings)

@@ -56,7 +56,7 @@ def begin(cell: str, backend=None) -> Run:
 
 def test_output_is_complete_despite_cut_streams(rest):
     # Each stream ends within a line, but after a whole second of output: the next request starts there.
-    rest.cut = 9000
+    rest.cut_logs_after = 9000
     run = begin("import time\nfor i in range(120): print('line', i, flush=True); time.sleep(.03)\n1 / 0")
     state = run.wait(60)
     assert (state.outcome, "ZeroDivisionError" in state.error) == ("Failed", True)
@@ -79,7 +79,7 @@ def test_run_can_be_found_and_stopped_by_other_client(api, rest):
     assert run.wait(60).outcome == "Stopped"
     run._is_read.wait(60)
     # Stopping an ended or missing workflow again is not an error.
-    next(iter(api.workflows.values())).made["status"]["finishedAt"] = "2026-01-01T00:00:00Z"
+    next(iter(api.workflows.values())).manifest["status"]["finishedAt"] = "2026-01-01T00:00:00Z"
     backend.stop(run.name)
     output = "".join(item for item in backend.watch(run.name, follow=False) if isinstance(item, str))
     assert "on\n" in output
@@ -98,17 +98,17 @@ def test_deleted_pod_ends_workflow(api, rest, monkeypatch):
     assert (state.outcome, run.logs()) == ("Lost", "on\n")
     with pytest.raises(NodeFailed, match="The pod was deleted, by a user or with its node"):
         run.raise_for_state()
-    assert workflow.made["spec"]["shutdown"] == "Terminate"
+    assert workflow.manifest["spec"]["shutdown"] == "Terminate"
 
 
 def test_recreated_pod_ends_workflow(api, rest):
     run = begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     (workflow,) = api.workflows.values()
-    workflow.lose()
+    workflow.delete_and_recreate()
     state = run.wait(60)
     assert (state.outcome, run.logs()) == ("Lost", "on\n")
-    assert workflow.made["spec"]["shutdown"] == "Terminate"
+    assert workflow.manifest["spec"]["shutdown"] == "Terminate"
 
 
 def test_no_token_is_sent_if_none_is_set(rest, monkeypatch):

@@ -66,7 +66,7 @@ def test_cell_cannot_read_index_credentials(server, begin, monkeypatch, has_loca
         assert bool(state.locked) != has_local_login  # resolved in the pod
         (workflow,) = server.workflows.values()
         log = b"".join(line for log in workflow.logs.values() for _, line in log.lines)
-        for text in (json.dumps(workflow.made), json.dumps(workflow.template), log.decode(), run.logs()):
+        for text in (json.dumps(workflow.manifest), json.dumps(workflow.template), log.decode(), run.logs()):
             assert PASSWORD not in text
 
 

@@ -55,9 +55,9 @@ def test_cell_runs_from_template(server, make_spec):
     run = begin(make_spec("print('{{workflow.name}}')"))
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "{{workflow.name}}\n")
     (workflow,) = server.workflows.values()
-    assert set(workflow.made["spec"]) == {"workflowTemplateRef", "arguments"}
-    assert [parameter["name"] for parameter in workflow.made["spec"]["arguments"]["parameters"]] == ["program"]
-    assert workflow.made["metadata"]["annotations"]["uv-argo-magic/nonce"]
+    assert set(workflow.manifest["spec"]) == {"workflowTemplateRef", "arguments"}
+    assert [parameter["name"] for parameter in workflow.manifest["spec"]["arguments"]["parameters"]] == ["program"]
+    assert workflow.manifest["metadata"]["annotations"]["uv-argo-magic/nonce"]
     run._is_read.wait(60)
 
 
@@ -66,7 +66,7 @@ def test_large_program_is_in_config_map(server, make_spec):
     run = begin(make_spec(f"numbers = {numbers}\nprint(sum(numbers))"))
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", f"{sum(numbers)}\n")
     (workflow,) = server.workflows.values()
-    assert workflow.made["spec"]["arguments"]["parameters"] == [{"name": "largeProgram", "value": "true"}]
+    assert workflow.manifest["spec"]["arguments"]["parameters"] == [{"name": "largeProgram", "value": "true"}]
     config_map = server.config_maps[f"uv-argo-program-{workflow.name}"]
     assert config_map["metadata"]["ownerReferences"][0]["name"] == workflow.name
     run._is_read.wait(60)
@@ -80,7 +80,7 @@ def test_existing_config_map_terminates_run(server, make_spec):
     with pytest.raises(SubmitRejected, match="already exists"):
         begin(make_spec(f"numbers = {[i * 7919 % 1_000_003 for i in range(30_000)]}"))
     (workflow,) = server.workflows.values()
-    assert workflow.made["spec"]["shutdown"] == "Terminate"
+    assert workflow.manifest["spec"]["shutdown"] == "Terminate"
 
 
 def test_only_user_settings_override_the_template(make_spec):
@@ -111,7 +111,7 @@ def test_settings_without_template_parameter_are_refused(server, make_spec, fiel
     run = begin(make_spec(**fields))
     assert run.wait(60).outcome == "Succeeded"
     (workflow,) = server.workflows.values()
-    parameters = workflow.made["spec"]["arguments"]["parameters"]
+    parameters = workflow.manifest["spec"]["arguments"]["parameters"]
     assert {parameter["name"] for parameter in parameters} == {"program", *rejected.split(", ")}
     run._is_read.wait(60)
 

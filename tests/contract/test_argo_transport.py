@@ -67,13 +67,13 @@ def test_run_continues_after_new_login(server):
     until_printed(run, "3")
     set_user(server, token="another")
     server.tokens = {"another"}
-    server.cut = 10  # so that the log must be requested again
+    server.cut_logs_after = 10  # so that the log must be requested again
     time.sleep(0.1)
-    server.cut = 0
+    server.cut_logs_after = 0
     assert run.wait(60).outcome == "Succeeded"
     assert run.logs() == "".join(f"{i}\n" for i in range(60))
     assert not run.state.gaps
-    assert server.seen[-1] == "another"
+    assert server.tokens_seen[-1] == "another"
 
 
 def test_expired_login_is_reported(server):
@@ -81,7 +81,7 @@ def test_expired_login_is_reported(server):
     with pytest.raises(BackendUnavailable, match="not logged in to") as caught:
         client.connect(Settings(kubeconfig=str(server.kubeconfig))).workflow("x")
     assert "Log in" in caught.value.hint
-    assert server.seen == ["secret"] * 2  # retried once with the current kubeconfig
+    assert server.tokens_seen == ["secret"] * 2  # retried once with the current kubeconfig
 
 
 def test_exec_plugin_runs_again_when_token_expires(server, tmp_path):
@@ -103,12 +103,12 @@ def test_exec_plugin_runs_again_when_token_expires(server, tmp_path):
     argo_client = client.connect(Settings(kubeconfig=str(server.kubeconfig)))
     assert argo_client.workflows("a=b") == []
     assert argo_client.workflows("a=b") == []
-    assert server.seen == ["t2", "t2"]
+    assert server.tokens_seen == ["t2", "t2"]
     assert count.read_text() == "xx"
     # Also if its token was revoked before it expired.
     server.tokens = {"t3"}
     assert argo_client.workflows("a=b") == []
-    assert server.seen == ["t2", "t2", "t2", "t3"]
+    assert server.tokens_seen == ["t2", "t2", "t2", "t3"]
 
 
 def test_in_cluster_token_is_read_again_after_rotation(tmp_path, authority, monkeypatch):
@@ -131,7 +131,7 @@ def test_in_cluster_token_is_read_again_after_rotation(tmp_path, authority, monk
         token.write_text("second")
         server.tokens = {"second"}
         assert argo_client.workflows("a=b") == []
-        assert server.seen == ["first", "first", "second"]
+        assert server.tokens_seen == ["first", "first", "second"]
 
 
 def test_certificate_authority_of_kubeconfig_is_trusted(tmp_path, authority):
@@ -202,7 +202,7 @@ def test_combined_api_errors_lose_no_output(server):
     for status in (0, 401, 429, 500, 503):
         server.fail("GET /api", status, times=2)
     server.fail("watch=1", 410)
-    server.cut = 2500
+    server.cut_logs_after = 2500
     state = run.wait(60)
     assert state.outcome == "Succeeded"
     assert run.logs() == "".join(f"line {i}\n" for i in range(60))
@@ -218,7 +218,7 @@ def test_concurrent_runs_keep_their_own_output(server, count):
         for n in range(count)
     ]
     runs: list[Run] = []
-    server.most = threading.Semaphore(4)  # at most four processes at a time
+    server.pod_limit = threading.Semaphore(4)  # at most four processes at a time
     threads = [
         threading.Thread(target=lambda item=item: runs.append(start(item, backend=backend))) for item in prepared
     ]

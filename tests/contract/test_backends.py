@@ -42,7 +42,7 @@ INSTALLS = pytest.mark.parametrize(
         "local",
         "argo",
         "argo-init",
-        *(pytest.param(name, marks=real_argo.MARKS) for name in ("cluster", "cluster-init")),
+        *(pytest.param(name, marks=real_argo.CLUSTER_MARKS) for name in ("cluster", "cluster-init")),
     ],
     indirect=True,
 )
@@ -60,7 +60,7 @@ def index():
         yield server
 
 
-@pytest.fixture(params=["local", "argo", pytest.param("cluster", marks=real_argo.MARKS)])
+@pytest.fixture(params=["local", "argo", pytest.param("cluster", marks=real_argo.CLUSTER_MARKS)])
 def backend_and_settings(request, home, tmp_path):
     """A backend and the settings that it needs."""
     if request.param == "local":

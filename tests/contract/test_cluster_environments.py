@@ -18,7 +18,7 @@ from uv_argo_magic.backends.argo import client
 from uv_argo_magic.core.spec.run_spec import Settings
 
 pytestmark = [
-    *real_argo.MARKS,
+    *real_argo.CLUSTER_MARKS,
     pytest.mark.skipif("UV_ARGO_TEST_HOST" not in os.environ, reason="needs UV_ARGO_TEST_HOST"),
 ]
 SHOW = "import sys, heavy\nprint(heavy.VALUE, sys.prefix)"

@@ -25,7 +25,7 @@ from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry
 
 FAULTS = Path(os.environ.get("UV_ARGO_TEST_FAULTS", ""))
-pytestmark = real_argo.MARKS
+pytestmark = real_argo.CLUSTER_MARKS
 COUNT = "import time\nfor number in range({lines}):\n    print('line', number, flush=True)\n    time.sleep(0.05)"
 
 

@@ -139,8 +139,8 @@ def test_idle_controller_is_reported(server, run_checks):
     run_checks()
     for workflow in server.workflows.values():
         workflow.thread.join(60)
-        workflow.made["status"] = {}
-        workflow.made["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+        workflow.manifest["status"] = {}
+        workflow.manifest["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
     checks = run_checks()
     assert outcomes(checks, "failed") == ["controller"]
     assert checks["controller"].message == "1 of 1 workflows in this namespace have no phase"
@@ -162,7 +162,7 @@ def test_failures_of_test_cell_are_reported(server, run_checks, index, monkeypat
     assert outcomes(checks, "failed") == ["start"]
     assert checks["start"].message.startswith("the cell has not started after 0 s")
     # The test cell was stopped.
-    assert list(server.workflows.values())[-1].made["spec"]["shutdown"] == "Stop"
+    assert list(server.workflows.values())[-1].manifest["spec"]["shutdown"] == "Stop"
 
 
 def test_blocked_pod_is_reported_early(server, run_checks, monkeypatch):

@@ -64,13 +64,13 @@ def variable_names(server):
 
 
 def test_output_and_outcome_arrive_before_the_log(server, begin, tmp_path):
-    server.frozen = True
+    server.logs_are_frozen = True
     run = begin(gated(tmp_path / "go"))
     until_printed(run, "begun")
     (tmp_path / "go").touch()
     assert run.wait(60).outcome == "Succeeded"
     assert run.logs() == "begun\nend\n"
-    server.frozen = False
+    server.logs_are_frozen = False
     assert run._is_read.wait(60)
     assert (run.logs(), run.state.gaps, run.state.notes) == ("begun\nend\n", (), ())
     assert run.state.node.phase == "Succeeded"
@@ -91,12 +91,12 @@ def test_output_beyond_copy_is_read_from_the_log(server, begin):
 
 
 def test_no_connection_is_attempted_before_the_containers_start(server, begin):
-    server.most = threading.Semaphore(0)
+    server.pod_limit = threading.Semaphore(0)
     run = begin("print('one')")
     # The pod is scheduled, but its containers have not started.
     until(lambda: sum(path.startswith("/apis/argoproj") and "/workflows/" in path for _, path, _ in server.calls) > 5)
     assert (count_forwards(server), count_log_requests(server)) == (0, 1)
-    server.most.release()
+    server.pod_limit.release()
     assert run.wait(60).outcome == "Succeeded"
     assert count_forwards(server) > 0
 
@@ -140,7 +140,7 @@ def test_early_output_needs_token_that_is_not_in_workflow(server, begin, tmp_pat
         return lines(early, *arguments, **options)
 
     monkeypatch.setattr(early_output.EarlyOutput, "lines", wait_for_attempt)
-    server.frozen = True
+    server.logs_are_frozen = True
     run = begin(gated(tmp_path / "go"))
     workflow = until(lambda: server.workflows and only_workflow(server))
 
@@ -152,21 +152,21 @@ def test_early_output_needs_token_that_is_not_in_workflow(server, begin, tmp_pat
     with sock:
         sock.sendall(b"x" * 64 + b"\n")
         assert sock.recv(100) == b""
-    assert until(lambda: tokens)[0] not in json.dumps(workflow.made)
+    assert until(lambda: tokens)[0] not in json.dumps(workflow.manifest)
     (tmp_path / "tried").touch()
     until_printed(run, "begun")
     (tmp_path / "go").touch()
-    server.frozen = False
+    server.logs_are_frozen = False
     assert run.wait(60).outcome == "Succeeded"
 
 
 def test_differing_log_is_an_error(server, begin, tmp_path):
-    server.frozen = True
+    server.logs_are_frozen = True
     run = begin(gated(tmp_path / "go"))
     until_printed(run, "begun")
     log = only_workflow(server).logs["main"]
     position = next(position for position, (_, line) in enumerate(log.lines) if b'"hello"' in line)
     log.lines[position] = (log.lines[position][0], log.lines[position][1].replace(b'"hello"', b'"other"'))
-    server.frozen = False
+    server.logs_are_frozen = False
     assert run.wait(60).outcome == "Lost"
     assert "the log of the pod differs from the output that the cell sent" in run.state.node.message

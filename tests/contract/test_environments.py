@@ -225,7 +225,7 @@ def test_environment_in_image_is_used(run_cell, tmp_path, index):
     )
     (site,) = tmp_path.glob(f"image/trees/{lock.key}/site")
     assert list(site.glob("__pycache__/alpha.*.pyc"))
-    guest = guest_process.begin(tmp_path, WHERE, resolution=lock, env={"UV_ARGO_BAKED": str(tmp_path / "image")})
+    guest = guest_process.start_guest(tmp_path, WHERE, resolution=lock, env={"UV_ARGO_BAKED": str(tmp_path / "image")})
     state = guest.state()
     assert guest_process.text_of(state).splitlines()[1] == str(site / "alpha.py")
     assert state.installed.cached

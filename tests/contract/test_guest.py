@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.guest_process import HERE, NONCE, begin, text_of
+from support.guest_process import HERE, NONCE, start_guest, text_of
 from support.index_server import IndexServer
 
 from uv_argo_magic.core.protocol import events as ev
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def run(home: Path, cell: str, **options: object) -> RunState:
-    return begin(home, cell, **options).state()  # type: ignore[arg-type]
+    return start_guest(home, cell, **options).state()  # type: ignore[arg-type]
 
 
 def reason(state: RunState) -> tuple[str, int]:
@@ -69,7 +69,7 @@ def test_install_role_hands_over_without_an_exit_record(tmp_path: Path) -> None:
     (tree / "site").mkdir(parents=True)
     (tree / ".ok").write_text('{"packages": [["six", "1.16.0"]]}')
     env = {"UV_ARGO_ROLE": "install", "UV_INDEX_CORP_PASSWORD": "swordfish"}
-    guest = begin(tmp_path, "print('hi')", resolution=lock, env=env)
+    guest = start_guest(tmp_path, "print('hi')", resolution=lock, env=env)
     log = guest.read()
     state = fold(log_reader.decode(log, NONCE))
     assert (guest.process.returncode, state.exited, text_of(state)) == (0, None, "")
@@ -192,7 +192,7 @@ def test_streams_and_displays_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_partial_line_is_sent_immediately(tmp_path: Path) -> None:
-    guest = begin(tmp_path, "import time\nprint('thinking', end='')\ntime.sleep(1000)")
+    guest = start_guest(tmp_path, "import time\nprint('thinking', end='')\ntime.sleep(1000)")
     log = b""
     while b"thinking" not in log:
         log += os.read(guest.process.stdout.fileno(), 65536)  # type: ignore[union-attr]
@@ -305,11 +305,11 @@ def test_cell_that_ignores_signals_is_killed(tmp_path: Path) -> None:
 
 
 def test_closed_lifeline_stops_the_run(tmp_path: Path) -> None:
-    guest = begin(tmp_path, "import time\nprint('up', flush=True)\ntime.sleep(1000)")
+    guest = start_guest(tmp_path, "import time\nprint('up', flush=True)\ntime.sleep(1000)")
     log = b""
     while b"up\n" not in log:
         log += os.read(guest.process.stdout.fileno(), 65536)  # type: ignore[union-attr]
-    guest.let_go()
+    guest.close_lifeline()
     assert reason(guest.state()) == ("stopped", 143)
 
 
@@ -335,7 +335,7 @@ def test_large_display_arrives_unchanged(tmp_path: Path) -> None:
 
 
 def test_log_lines_are_short(tmp_path: Path) -> None:
-    log = begin(tmp_path, "print('x' * 100_000)\ndisplay('y' * 100_000)\nraise ValueError('z' * 100_000)").read()
+    log = start_guest(tmp_path, "print('x' * 100_000)\ndisplay('y' * 100_000)\nraise ValueError('z' * 100_000)").read()
     assert max(map(len, log.split("\n"))) <= 8192
 
 
@@ -347,7 +347,7 @@ def test_unresolved_requirements_are_resolved_by_guest(tmp_path: Path) -> None:
 
 
 def test_internal_error_of_guest_is_reported(tmp_path: Path) -> None:
-    guest = begin(tmp_path, "print(1)", env={"UV_ARGO_RUN": str(tmp_path / "run" / "program.py")})
+    guest = start_guest(tmp_path, "print(1)", env={"UV_ARGO_RUN": str(tmp_path / "run" / "program.py")})
     state = guest.state()
     assert reason(state) == ("guest", 70)
     assert state.exited is not None
@@ -402,7 +402,7 @@ def test_input_is_not_available(tmp_path: Path, cell: str, function: str) -> Non
 def test_custom_breakpoint_hook_is_kept(tmp_path: Path) -> None:
     cell = "breakpoint('called')"
     spec_env = (("PYTHONBREAKPOINT", "builtins.print"),)
-    state = begin(tmp_path, cell, cell_env=spec_env).state()
+    state = start_guest(tmp_path, cell, cell_env=spec_env).state()
     assert (state.outcome, text_of(state)) == ("Succeeded", "called\n")
 
 
@@ -437,7 +437,7 @@ def test_pandas_uses_notebook_options(tmp_path: Path) -> None:
 
 def test_displays_beyond_log_budget_are_omitted(tmp_path: Path) -> None:
     cell = "h = display('first', display_id=True)\nfor i in range(3000): display(i)\nfor i in range(3000): h.update(i)"
-    log = begin(tmp_path, cell, log_budget=20_000).read()
+    log = start_guest(tmp_path, cell, log_budget=20_000).read()
     state = fold(log_reader.decode(log, NONCE))
     assert len(log) < 30_000
     displays = [out for out in state.outputs if isinstance(out, ev.Display)]
@@ -449,7 +449,7 @@ def test_displays_beyond_log_budget_are_omitted(tmp_path: Path) -> None:
 
 
 def test_large_display_is_compressed(tmp_path: Path) -> None:
-    log = begin(tmp_path, "display({'text/html': '<p>word</p>' * 10_000}, raw=True)", log_budget=20_000).read()
+    log = start_guest(tmp_path, "display({'text/html': '<p>word</p>' * 10_000}, raw=True)", log_budget=20_000).read()
     state = fold(log_reader.decode(log, NONCE))
     assert len(log) < 4_000
     assert [dict(out.data) for out in state.outputs] == [{"text/html": json.dumps("<p>word</p>" * 10_000)}]
@@ -476,7 +476,7 @@ def test_nothing_is_omitted_if_output_just_fits(tmp_path: Path) -> None:
 
 def test_repeated_clear_output_does_not_fill_the_log(tmp_path: Path) -> None:
     cell = "d = display.__self__\nfor i in range(5000): d.clear_output(wait=True); print('step', i)"
-    log = begin(tmp_path, cell, log_budget=20_000).read()
+    log = start_guest(tmp_path, cell, log_budget=20_000).read()
     assert len(log) < 30_000
     assert "step 4999" in log
     assert "step 4998" not in log

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from support.guest_process import begin, text_of
+from support.guest_process import start_guest, text_of
 from support.index_server import IndexServer
 from uv import find_uv_bin
 
@@ -35,7 +35,9 @@ def run(home: Path, url: str, env: dict[str, str] | None = None, version: str = 
     variables = {"UV_ARGO_UV": "uv-that-is-not-there", "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "0"}
     unresolved = Unresolved(lines=("alpha",), reason="a test")
     cell = "import alpha; print(alpha.VERSION)"
-    return begin(home, cell, resolution=unresolved, uv=version, env=variables | (env or {}), index_url=url).state()
+    return start_guest(
+        home, cell, resolution=unresolved, uv=version, env=variables | (env or {}), index_url=url
+    ).state()
 
 
 def test_uv_is_installed_by_pip_once(tmp_path: Path, index: IndexServer) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from support.guest_process import HERE, begin, text_of
+from support.guest_process import HERE, start_guest, text_of
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(home: Path, cell: str, **options: object) -> RunState:
-    return begin(home, cell, code=ipython_syntax.translate(cell), modules=notebook_modules(), **options).state()
+    return start_guest(home, cell, code=ipython_syntax.translate(cell), modules=notebook_modules(), **options).state()
 
 
 def displayed_data(state: RunState) -> list[dict[str, object]]:
@@ -286,7 +286,7 @@ def test_oldest_supported_python_runs_a_cell(tmp_path):
 
 
 def test_script_has_a_file_and_no_ipython(tmp_path):
-    state = begin(
+    state = start_guest(
         tmp_path, "import sys\nprint(bool(__file__), sys.argv[0] == __file__)\nprint('IPython' in sys.modules)\n"
         "get_ipython()", script=True,
     ).state()  # fmt: skip
@@ -391,7 +391,9 @@ def test_pip_line_installs_missing_packages(tmp_path):
     code = ipython_syntax.translate(cell)
     lock = Lock(packages=(Package(name="added", version="1.0"),), target=Target(python=HERE))
     site.parent.rename(site.parent.with_name(lock.key))
-    state = begin(tmp_path, cell, code=code, modules=notebook_modules(), installs=(("install added", lock),)).state()
+    state = start_guest(
+        tmp_path, cell, code=code, modules=notebook_modules(), installs=(("install added", lock),)
+    ).state()
     assert text_of(state) == "None\nSuccessfully installed added-1.0\n5 site-packages\n5\n"
 
 

@@ -87,7 +87,7 @@ def session_workflow(server, notebook):
 
 def session_arguments(workflow):
     """Return the arguments that the session's worker was started with."""
-    (template,) = workflow.made["spec"]["templates"]
+    (template,) = workflow.manifest["spec"]["templates"]
     return json.loads(next(entry["value"] for entry in template["script"]["env"] if entry["name"] == "UV_ARGO_SESSION"))
 
 
@@ -125,12 +125,12 @@ def test_cells_share_variables_and_return_results(shared):
 def test_workflow_describes_session_without_its_token(server, shared):
     shared.run("print('in its log')")
     workflow = session_workflow(server, shared)
-    metadata = workflow.made["metadata"]
+    metadata = workflow.manifest["metadata"]
     assert metadata["labels"]["uv-argo-magic/session"] == "main"
     assert metadata["annotations"]["uv-argo-magic/notebook"] == str(shared.path)
     assert "uv-argo-magic/run" not in metadata["labels"]
     assert len(bytes.fromhex(session_arguments(workflow)["token"])) == 32
-    assert shared.entry().worker.token not in json.dumps(workflow.made)
+    assert shared.entry().worker.token not in json.dumps(workflow.manifest)
     assert any(b"in its log" in line for _, line in workflow.logs["main"].lines)
 
 
@@ -185,7 +185,9 @@ def test_metadata_names_user_notebook_and_session(server, tmp_path, monkeypatch)
     notebook = Notebook(tmp_path / "{{workflow.name}} study.ipynb")
     notebook.run("1", "-s _tidy_")
     manifest = next(
-        workflow.made for workflow in server.workflows.values() if str(notebook.path) in json.dumps(workflow.made)
+        workflow.manifest
+        for workflow in server.workflows.values()
+        if str(notebook.path) in json.dumps(workflow.manifest)
     )
     workers.stop(notebook.entry("_tidy_"), Registry.of_this_user())
     metadata, pod = manifest["metadata"], manifest["spec"]["podMetadata"]
@@ -203,7 +205,7 @@ def test_metadata_names_user_notebook_and_session(server, tmp_path, monkeypatch)
 )
 def test_autoscalers_do_not_evict_sessions_by_default(server, notebook, line, prevented):
     notebook.run("1", line)
-    annotations = session_workflow(server, notebook).made["spec"]["podMetadata"]["annotations"]
+    annotations = session_workflow(server, notebook).manifest["spec"]["podMetadata"]["annotations"]
     assert (annotations.get("karpenter.sh/do-not-disrupt") == "true") == prevented
     assert (annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict") == "false") == prevented
 
@@ -260,7 +262,7 @@ def test_session_from_template_keeps_state_and_adds_packages(server, notebook, t
         line = "-s --set template=cell --set keep=1h --set labels=team=blue"
         assert notebook.text("x = [1]; print(x)", line) == "[1]\n"
         assert notebook.text("import one; x.append(2); print(x, one.__version__)", "-s --deps one") == "[1, 2] 1.0\n"
-    manifest = session_workflow(server, notebook).made
+    manifest = session_workflow(server, notebook).manifest
     assert manifest["spec"].keys() == {"workflowTemplateRef", "arguments"}
     assert manifest["metadata"]["labels"]["team"] == "blue"
     assert manifest["metadata"]["annotations"]["uv-argo-magic/notebook"] == str(notebook.path)
@@ -333,7 +335,7 @@ def test_unsuitable_template_is_refused(server, notebook, template, change, prob
 def test_last_activity_is_recorded_if_permitted(server, notebook, monkeypatch):
     monkeypatch.setattr(activity, "EVERY", 0.3)
     notebook.run("1")
-    manifest = session_workflow(server, notebook).made
+    manifest = session_workflow(server, notebook).manifest
 
     def wait_for_activity(state):
         deadline = time.monotonic() + 10
@@ -609,7 +611,7 @@ def test_stopped_workflow_is_reported_with_lost_variables(server, notebook):
     run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
     workflow = session_workflow(server, notebook)
-    workflow.made["spec"]["shutdown"] = "Stop"
+    workflow.manifest["spec"]["shutdown"] = "Stop"
     workflow.shutdown()
     state = run.wait(60)
     assert state.outcome == "Lost"
@@ -618,13 +620,13 @@ def test_stopped_workflow_is_reported_with_lost_variables(server, notebook):
 
 
 def kill_for_memory(workflow):
-    workflow.fate = {"terminated": {"reason": "OOMKilled"}}
+    workflow.end_fields = {"terminated": {"reason": "OOMKilled"}}
     workflow.kill(signal.SIGKILL)
 
 
 def evict(message):
     def evict_pod(workflow):
-        workflow.fate = {"status": {"reason": "Evicted", "message": message, "phase": "Failed"}}
+        workflow.end_fields = {"status": {"reason": "Evicted", "message": message, "phase": "Failed"}}
         workflow.kill(signal.SIGTERM)
 
     return evict_pod
@@ -632,8 +634,8 @@ def evict(message):
 
 def stop_by_another_client(workflow):
     fields = {"f:spec": {"f:shutdown": {}}}
-    workflow.made["metadata"]["managedFields"] = [{"manager": "kubectl-patch", "fieldsV1": fields}]
-    workflow.made["spec"]["shutdown"] = "Stop"
+    workflow.manifest["metadata"]["managedFields"] = [{"manager": "kubectl-patch", "fieldsV1": fields}]
+    workflow.manifest["spec"]["shutdown"] = "Stop"
     workflow.shutdown()
 
 
@@ -690,7 +692,7 @@ def test_deadline_applies_without_a_client(server, notebook):
     forget_connections()
     workflow = session_workflow(server, notebook)
     wait_for_end(workflow)
-    assert workflow.made["status"]["phase"] == "Failed"
+    assert workflow.manifest["status"]["phase"] == "Failed"
     with pytest.raises(SessionLost, match=r"its deadline of 4 seconds.* Lost: data \(int\)") as raised:
         notebook.run("data")
     assert raised.value.hint.startswith("Allow more with --set deadline=SECONDS. ")
@@ -706,7 +708,7 @@ def test_worker_reports_why_it_ended(server, notebook):
 def test_recreated_pod_is_another_session(server, notebook):
     notebook.run("data = 1")
     workflow = session_workflow(server, notebook)
-    workflow.lose()
+    workflow.delete_and_recreate()
     until(lambda: workflow.pods >= 2 and workflow.logs.get("main"))
 
     def is_refused():
@@ -723,12 +725,12 @@ def test_recreated_pod_is_stopped_and_cell_reported_as_lost(server, notebook):
     run = notebook.begin("import time\nprint('on', flush=True)\ntime.sleep(60)")
     until_printed(run, "on")
     workflow = session_workflow(server, notebook)
-    workflow.lose()
+    workflow.delete_and_recreate()
     state = run.wait(40)
     assert state.outcome == "Lost"
     reason = "has ended: its pod was lost, and Argo created another one. Lost: data (int); %argo restart main"
     assert reason in state.node.message
-    assert workflow.made["spec"]["shutdown"] == "Stop"
+    assert workflow.manifest["spec"]["shutdown"] == "Stop"
     with pytest.raises(SessionLost, match="Argo created another one"):
         notebook.run("data")
 
@@ -749,7 +751,7 @@ def test_stop_ends_workflow_and_session(server, notebook):
     workflow = session_workflow(server, notebook)
     workers.stop(notebook.entry(), Registry.of_this_user())
     wait_for_end(workflow)
-    assert workflow.made["status"]["phase"] == "Succeeded"
+    assert workflow.manifest["status"]["phase"] == "Succeeded"
     assert Registry.of_this_user().find(notebook.entry_key()) is None
 
 
@@ -761,7 +763,7 @@ def test_stop_before_pod_starts_ends_session(server, notebook, monkeypatch):
     run.ask_to_stop("a test")
     assert run.wait(60).outcome == "Stopped"
     assert notebook.entry().worker is None
-    assert workflow.made["spec"]["shutdown"] == "Stop"
+    assert workflow.manifest["spec"]["shutdown"] == "Stop"
 
 
 def test_cells_submitted_during_start_run_in_order(server, notebook, monkeypatch):
@@ -949,7 +951,7 @@ def test_slow_reader_blocks_the_sender(server, shared, monkeypatch):
 
 
 @pytest.mark.cluster
-@real_argo.NEEDED
+@real_argo.NEEDS_CLUSTER
 def test_session_on_real_cluster(tmp_path, monkeypatch):
     for name, value in {**real_argo.variables(), "UV_ARGO_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)

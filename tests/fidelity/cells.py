@@ -3,7 +3,7 @@
 
 Rules:
 - A cell prints nothing that differs between two plain runs: no times, addresses or paths of this machine.
-- The first line of each cell is line 2 in the notebook, below `%%argo` or a comment in its place.
+- The first line of each cell is line 2 in the notebook, below `%%argo` or a comment instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The part of an Argo Server's API that this package uses, for the workflows of argo_server.py.
 
-As in version 4.1.2, streams are lines of JSON with a `result` or an `error`, and a log request waits for the log. `cut`
-is the number of bytes after which log streams end.
+As in version 4.1.2, streams are lines of JSON with a `result` or an `error`, and a log request waits for the log.
+`cut_logs_after` is the number of bytes after which log streams end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def with_nodes(workflow: Workflow) -> dict:
         code = ended["exitCode"]
         node |= {"phase": "Failed" if code else "Succeeded", "outputs": {"exitCode": str(code)}}
         node |= {"message": f"main: Error (exit code {code})"} if code else {}
-    workflow_object = workflow.made
+    workflow_object = workflow.manifest
     return {**workflow_object, "status": {**workflow_object.get("status", {}), "nodes": {workflow.name: node}}}
 
 
@@ -41,7 +41,7 @@ class ArgoRest:
     """`with ArgoRest(server) as rest`: `rest.address` is its host and port; the token is "secret"."""
 
     def __init__(self, server: ArgoServer, *, base: str = "") -> None:
-        self.server, self.base, self.cut = server, base, 0
+        self.server, self.base, self.cut_logs_after = server, base, 0
         self.calls: list[tuple[str, str]] = []
         self.watch_denied = ""  # the message with which watches are refused
         self.closed = False
@@ -107,9 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         if verb == "log":
             return self.log(rest, workflow, query)
         if verb:
-            if "finishedAt" in workflow.made.get("status", {}):
+            if "finishedAt" in workflow.manifest.get("status", {}):
                 return self.respond(400, {"code": 3, "message": "cannot shutdown a completed workflow"})
-            workflow.made["spec"]["shutdown"] = verb.title()
+            workflow.manifest["spec"]["shutdown"] = verb.title()
             workflow.shutdown()
         return self.respond(200, with_nodes(workflow))
 
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
                         continue
                     text = json.dumps({"result": {"content": f"{stamp} {line.decode().rstrip()}", "podName": "x"}})
                     sent += len(text)
-                    if rest.cut and sent > rest.cut:
+                    if rest.cut_logs_after and sent > rest.cut_logs_after:
                         half = text[: len(text) // 2].encode()
                         self.wfile.write(b"%x\r\n%s\r\n" % (len(half), half))
                         self.close_connection = True

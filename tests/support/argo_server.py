@@ -1,8 +1,8 @@
 """A small Kubernetes API with Argo, over real HTTP, which runs script templates as processes on this machine.
 
 It implements only the part of the API that this package uses, without Argo's messages on failures, which the recordings
-have. It can simulate faults: `cut` is the number of bytes after which log streams end, and `fail` makes the next
-requests for a path fail.
+have. It can simulate faults: `cut_logs_after` is the number of bytes after which log streams end, and `fail` makes the
+next requests for a path fail.
 """
 
 from __future__ import annotations
@@ -66,33 +66,33 @@ class Log:
 class Workflow:
     """One workflow, its pod, its processes, and the log of each container."""
 
-    def __init__(self, server: ArgoServer, made: dict) -> None:
+    def __init__(self, server: ArgoServer, manifest: dict) -> None:
         self.server = server
-        self.made = made
-        self.name = made["metadata"]["name"]
-        self.template = server.template(made["spec"], self.name)
+        self.manifest = manifest
+        self.name = manifest["metadata"]["name"]
+        self.template = server.template(manifest["spec"], self.name)
         self.logs: dict[str, Log] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.failed = False
         self.home = Path(tempfile.mkdtemp(prefix="argo-server-"))
         self.port = _free_port()  # the port of a session's worker
         self.pods = 0
-        self.fate: dict[str, dict] = {}  # further fields of the pod's "status" and main's "terminated" at its end
+        self.end_fields: dict[str, dict] = {}  # further fields of the pod's "status" and main's "terminated" at its end
         self.ended: dict[str, tuple[dict, dict[str, Log]]] = {}  # pod and logs of earlier attempts, by the pod's name
         strategy = self.template.get("retryStrategy")
         self.attempts = int(strategy["limit"]) + 1 if strategy else 1
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
-        if (seconds := made["spec"].get("activeDeadlineSeconds", SOON)) < SOON:
+        if (seconds := manifest["spec"].get("activeDeadlineSeconds", SOON)) < SOON:
             timer = threading.Timer(seconds, self.pass_deadline)
             timer.daemon = True
             timer.start()
 
     def run(self) -> None:
         self.new_pod()
-        self.made["status"] = {"phase": "Running", "nodes": {self.name: {"phase": "Pending"}}}
+        self.manifest["status"] = {"phase": "Running", "nodes": {self.name: {"phase": "Pending"}}}
         try:
-            with self.server.most:
+            with self.server.pod_limit:
                 self.start()
             while self.pods < self.attempts and self.failed:
                 self.ended[self.pod["metadata"]["name"]] = self.pod, self.logs
@@ -132,12 +132,12 @@ class Workflow:
             while name := (volume.get("configMap") or {}).get("name"):
                 if name == "uv-argo-no-program":
                     break
-                if made := self.server.config_maps.get(name):
-                    assert made["metadata"]["ownerReferences"][0]["uid"] == self.made["metadata"]["uid"]
-                    for file, text in made["data"].items():
+                if config_map := self.server.config_maps.get(name):
+                    assert config_map["metadata"]["ownerReferences"][0]["uid"] == self.manifest["metadata"]["uid"]
+                    for file, text in config_map["data"].items():
                         (self.home / file).write_text(text)
                     break
-                if "shutdown" in self.made["spec"]:
+                if "shutdown" in self.manifest["spec"]:
                     return
                 time.sleep(0.01)
         uid = self.pod["metadata"]["uid"]
@@ -160,21 +160,21 @@ class Workflow:
         if self.pod["metadata"]["uid"] != uid:
             return
         code = 137 if code < 0 else code
-        phase = "Failed" if code or "status" in self.fate else "Succeeded"
+        phase = "Failed" if code or "status" in self.end_fields else "Succeeded"
         state = {"exitCode": code, "reason": "Error" if code else "Completed"}
         with contextlib.suppress(OSError):
             state["message"] = (self.home / "termination-log").read_text()
-        self.pod["status"] |= self.fate.get("status", {})
-        self.status(phase, name, {"terminated": state | self.fate.get("terminated", {})})
+        self.pod["status"] |= self.end_fields.get("status", {})
+        self.status(phase, name, {"terminated": state | self.end_fields.get("terminated", {})})
         self.logs[name].ended = True
-        self.failed = bool(code) and "shutdown" not in self.made["spec"]
+        self.failed = bool(code) and "shutdown" not in self.manifest["spec"]
         self.server.ending.wait(self.server.phase_after)
-        self.server.phase_given.wait(60)
+        self.server.may_report_phase.wait(60)
         if self.failed and self.pods < self.attempts:
             return
         message = f"{name}: Error (exit code {code})" if code else ""
-        message = self.fate.get("status", {}).get("message", message)
-        self.made["status"] = self.server.verdict or {"phase": phase, "message": message}
+        message = self.end_fields.get("status", {}).get("message", message)
+        self.manifest["status"] = self.server.final_status or {"phase": phase, "message": message}
 
     def execute(self, container: dict, command: list[str], *, tmp: Path, uv: bool = True) -> int:
         """Run a container of the template as a process on this machine; return its exit status."""
@@ -272,13 +272,13 @@ class Workflow:
     def pass_deadline(self) -> None:
         """Simulate that the deadline of the workflow, which Argo also sets for the pod, has passed."""
         message = "Pod was active on the node longer than the specified deadline"
-        self.made["status"]["nodes"] = {self.name: {"phase": "Failed", "message": "Step exceeded its deadline"}}
-        self.fate = {"status": {"reason": "DeadlineExceeded", "message": message, "phase": "Failed"}}
+        self.manifest["status"]["nodes"] = {self.name: {"phase": "Failed", "message": "Step exceeded its deadline"}}
+        self.end_fields = {"status": {"reason": "DeadlineExceeded", "message": message, "phase": "Failed"}}
         self.kill(signal.SIGTERM)
 
     def delete(self, disruption: str = "", event: str = "") -> None:
         """Delete the pod, with this reason in its condition DisruptionTarget, and an event with this reason."""
-        self.made["status"]["nodes"] = {self.name: {"type": "Pod", "hostNodeName": "n1", "phase": "Running"}}
+        self.manifest["status"]["nodes"] = {self.name: {"type": "Pod", "hostNodeName": "n1", "phase": "Running"}}
         conditions = [{"type": "DisruptionTarget", "status": "True", "reason": disruption}] if disruption else []
         deleting = {**self.pod["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
         deleted = {**self.pod, "metadata": deleting, "status": {**self.pod["status"], "conditions": conditions}}
@@ -291,7 +291,7 @@ class Workflow:
         self.process.wait(20)
         self.server.changed("DELETED", deleted)
 
-    def lose(self) -> None:
+    def delete_and_recreate(self) -> None:
         """Delete the pod at once, and create it again half a second later, like Argo while its node is Pending."""
         deleted = self.pod
         # First, so that the end of its processes does not change the workflow.
@@ -302,11 +302,11 @@ class Workflow:
         self.server.changed("DELETED", deleted)
 
         def recreate() -> None:
-            if "shutdown" not in self.made["spec"]:
+            if "shutdown" not in self.manifest["spec"]:
                 self.new_pod()
                 self.start()
             else:
-                self.made["status"] = {"phase": "Failed", "message": "Stopped with strategy 'Terminate'"}
+                self.manifest["status"] = {"phase": "Failed", "message": "Stopped with strategy 'Terminate'"}
 
         self.recreation = threading.Timer(0.5, recreate)
         self.recreation.start()
@@ -322,12 +322,12 @@ class ArgoServer:
     def __init__(self, folder: Path, *, tls: tuple[Path, Path] | None = None, prefix: str = "") -> None:
         self.start_after, self.stop_after, self.phase_after = 0.05, 0.1, 0.3
         self.ending = threading.Event()  # if set, nothing new is started
-        self.phase_given = threading.Event()  # while not set, Argo reports no final phase
-        self.phase_given.set()
-        self.verdict: dict = {}  # the status with which workflows end, whatever their cells did
-        self.cut = 0
+        self.may_report_phase = threading.Event()  # while not set, Argo reports no final phase
+        self.may_report_phase.set()
+        self.final_status: dict = {}  # the status with which workflows end, whatever their cells did
+        self.cut_logs_after = 0
         self.fields = ["pendingTimeout"]
-        self.most = threading.Semaphore(1000)  # limits the pods that run at the same time
+        self.pod_limit = threading.Semaphore(1000)  # limits the pods that run at the same time
         self.tokens = {"secret"}
         self.forward_cuts: list[int] = []  # bytes from the pod after which each of the next port-forwards is cut
         self.worker_options: dict[str, object] = {}  # further options of session workers
@@ -337,11 +337,11 @@ class ArgoServer:
         self.forward_pause = 0.0  # seconds between two pieces of 32 kB from pods
         self.forwarded: list[int] = []  # bytes from pods, in each piece
         self.forward_frozen = False  # if set, port-forwards move nothing, as if the network was cut
-        self.frozen = False  # if set, logs are silent, as if the kubelet hangs
+        self.logs_are_frozen = False  # if set, logs are silent, as if the kubelet hangs
         self.prefix = prefix
         self.closed = False
         self.failures: list[tuple[str, int, dict]] = []
-        self.seen: list[str] = []  # tokens
+        self.tokens_seen: list[str] = []
         self.calls: list[tuple[str, str, str]] = []
         self.workflows: dict[str, Workflow] = {}
         self.events: list[dict] = []
@@ -385,7 +385,7 @@ class ArgoServer:
 
     def __exit__(self, *_: object) -> None:
         self.ending.set()
-        self.phase_given.set()
+        self.may_report_phase.set()
         for workflow in self.workflows.values():
             workflow.kill(signal.SIGKILL)
             workflow.thread.join(10)
@@ -439,9 +439,9 @@ def _free_port() -> int:
         return int(free_socket.getsockname()[1])
 
 
-def is_selected(made: dict, selector: str) -> bool:
+def is_selected(manifest: dict, selector: str) -> bool:
     """Whether a label selector of the forms KEY, KEY=VALUE and KEY!=VALUE, joined by commas, matches."""
-    labels = made["metadata"]["labels"]
+    labels = manifest["metadata"]["labels"]
     for requirement in filter(None, selector.split(",")):
         key, comparison, value = re.fullmatch(r"([^!=]+)(!=|=)?(.*)", requirement).groups()
         actual = labels.get(key)
@@ -520,7 +520,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.log(server, logs, query)
         if self.command == "PATCH":
             return self.patch(server, workflow, body)
-        return self.respond(200, workflow.made if kind == "workflows" else pod)
+        return self.respond(200, workflow.manifest if kind == "workflows" else pod)
 
     def api_response(self, server: ArgoServer, path: str, body: dict) -> dict | None:
         """The response about the API or about permissions; `server.denied` has the denied (resource, verb)."""
@@ -541,7 +541,7 @@ class _Handler(BaseHTTPRequestHandler):
     def misbehaves(self, server: ArgoServer, request: str) -> bool:
         """Send the error that the token or the test requires; return whether there was one."""
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
-        server.seen.append(token)
+        server.tokens_seen.append(token)
         if kind.lower() != "bearer" or token not in server.tokens:
             self.respond(401, {"message": "Unauthorized"})
             return True
@@ -576,7 +576,9 @@ class _Handler(BaseHTTPRequestHandler):
             200,
             {
                 "items": [
-                    workflow.made for workflow in server.workflows.values() if is_selected(workflow.made, selector)
+                    workflow.manifest
+                    for workflow in server.workflows.values()
+                    if is_selected(workflow.manifest, selector)
                 ]
             },
         )
@@ -584,12 +586,12 @@ class _Handler(BaseHTTPRequestHandler):
     def patch(self, server: ArgoServer, workflow: Workflow, body: dict) -> None:
         if ("workflows", "patch") in server.denied:
             return self.refuse("patch", "workflows", 'in the namespace "nb"')
-        notes = workflow.made["metadata"].setdefault("annotations", {})
+        notes = workflow.manifest["metadata"].setdefault("annotations", {})
         notes |= body.get("metadata", {}).get("annotations", {})
         if "spec" in body:
-            workflow.made["spec"].update(body["spec"])
+            workflow.manifest["spec"].update(body["spec"])
             workflow.shutdown()
-        return self.respond(200, workflow.made)
+        return self.respond(200, workflow.manifest)
 
     def refuse(self, verb: str, resource: str, scope: str) -> None:
         message = (
@@ -643,9 +645,9 @@ class _Handler(BaseHTTPRequestHandler):
                 lines, ended = log.after(position)
                 position += len(lines)
                 new = b"".join(f"{t} ".encode() + line for t, line in lines if t[:19] >= since)
-                if new and server.cut and sent + len(new) > server.cut:
+                if new and server.cut_logs_after and sent + len(new) > server.cut_logs_after:
                     # Cut in the middle of a line, without the final HTTP chunk.
-                    self.piece(new[: server.cut - sent])
+                    self.piece(new[: server.cut_logs_after - sent])
                     self.close_connection = True
                     return None
                 sent += len(new)
@@ -737,7 +739,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def thaw(self, server: ArgoServer) -> None:
-        while server.frozen and not server.closed:
+        while server.logs_are_frozen and not server.closed:
             time.sleep(0.01)
 
     def begin(self) -> None:

@@ -37,10 +37,10 @@ class Guest:
 
     def read(self) -> str:
         out = self.process.communicate()[0].decode()
-        self.let_go()
+        self.close_lifeline()
         return out
 
-    def let_go(self) -> None:
+    def close_lifeline(self) -> None:
         if self.lifeline >= 0:
             os.close(self.lifeline)
             self.lifeline = -1
@@ -53,7 +53,7 @@ def empty_lock() -> Lock:
     return Lock(packages=(), target=Target(python=HERE))
 
 
-def begin(
+def start_guest(
     home: Path,
     cell: str,
     *,

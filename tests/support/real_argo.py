@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-NEEDED = pytest.mark.skipif(
+NEEDS_CLUSTER = pytest.mark.skipif(
     "UV_ARGO_TEST_KUBECONFIG" not in os.environ or "UV_ARGO_TEST_IMAGE" not in os.environ,
     reason="needs a real Argo Workflows: set UV_ARGO_TEST_KUBECONFIG and UV_ARGO_TEST_IMAGE",
 )
-MARKS = [pytest.mark.cluster, NEEDED]
+CLUSTER_MARKS = [pytest.mark.cluster, NEEDS_CLUSTER]
 
 
 def variables() -> dict[str, str]:

@@ -22,11 +22,7 @@ DOCUMENTS = (
     ROOT / "containers" / "Containerfile",
 )
 MODULES = tuple(sorted(ROOT.glob("uv_argo_magic/**/*.py")))
-TEST_MODULES = tuple(
-    path
-    for pattern in ("*.py", "browser/*.py", "ipython/*.py", "support/*.py", "typing/*.py", "unit/**/*.py")
-    for path in sorted((ROOT / "tests").glob(pattern))
-)
+TEST_MODULES = tuple(sorted(ROOT.glob("tests/**/*.py")))
 GENERATED = "# Generated from "
 """First line of manifests that are generated from a module, where their texts are checked."""
 
