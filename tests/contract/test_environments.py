@@ -17,6 +17,7 @@ from uv import find_uv_bin
 
 from uv_argo_magic import InstallFailed, SpecError, cli, submit
 from uv_argo_magic._os import paths
+from uv_argo_magic.commands import environments
 from uv_argo_magic.core.spec import containerfile
 
 WHERE = "import sys, alpha\nprint(sys.prefix)\nprint(alpha.__file__)"
@@ -259,6 +260,21 @@ def test_env_commands_warm_list_show_and_prune(run_cell, capsys, index, monkeypa
     assert not site.exists()
     # Only the persistent environment is left.
     assert "1 environment, " in run_env(capsys, "list")
+
+
+def test_env_commands_read_a_remote_store_in_a_cell(run_cell, capsys, monkeypatch):
+    run_cell("import alpha")
+    open_store = environments._StoreClient.__init__
+
+    def open_remote(client, request):
+        open_store(client, request)
+        client.is_local = False
+
+    monkeypatch.setattr(environments._StoreClient, "__init__", open_remote)
+    (line,) = [line for line in run_env(capsys).splitlines() if " alpha " in line]
+    key = line.split()[0]
+    assert "1 environment" in run_env(capsys, "verify", key)
+    assert "Removed 1 environment (" in run_env(capsys, "prune", key)
 
 
 def test_env_prune_keeps_environment_in_use(run_cell, capsys, tmp_path):
