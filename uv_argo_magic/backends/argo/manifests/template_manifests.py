@@ -40,7 +40,7 @@ NO_POD_TOKEN = Settings(service_account_token=True)
 """The templates mount the token only in Argo's containers, so that no volume is needed to hide it."""
 
 _OPEN = f"""\
-# Runs the program of a notebook cell (uv-argo-magic): it comes in a parameter, or in a ConfigMap where it is large.
+# Runs the program of a notebook cell (uv-argo-magic), from a parameter, or from a ConfigMap if it is large.
 import base64, gzip, os
 program = os.environ.pop("{VARIABLE}")
 if program:
