@@ -112,7 +112,7 @@ def test_added_requirements_are_saved_and_checked(open_editor):
     until(lambda: view.checked_texts[-1:] == ["alpha\nbeta>=1\n"])
     until(lambda: "1.0" in view.chips[0])
     assert view.page.static[-1] == "argo edit study.requirements.txt: alpha, beta>=1"
-    assert "Saved in study.requirements.txt; used by cells that list no requirements." in view.widgets._foot.value
+    assert "Saved to study.requirements.txt; used by cells that list no requirements." in view.widgets._foot.value
     assert "%%argo --deps &quot;alpha beta&gt;=1&quot;" in view.widgets._copy.value
 
 

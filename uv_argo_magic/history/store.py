@@ -89,7 +89,7 @@ class RunList:
         for entry in self.entries:
             if notebook is None or entry.notebook == notebook:
                 return entry
-        raise SpecError("the history has no runs", hint='Run a cell first: %%argo --deps "numpy pandas"')
+        raise SpecError("the history has no runs", hint="Run a cell (%%argo) or a file (uv-argo run FILE.py) first.")
 
 
 class History:

@@ -78,8 +78,11 @@ def explained(front_end: FrontEnd) -> dict[str, Command]:
 
 
 def setting_help(key: str) -> str:
-    """The help of a setting with its default in the brackets at its end."""
-    text, default = FIELDS[key].metadata["help"], settings_parser.default_text(key)
+    """The help of a setting with its default in the brackets at its end, unless the setting is empty by default."""
+    text: str = FIELDS[key].metadata["help"]
+    default = settings_parser.default_text(key)
+    if FIELDS[key].default in ((), ""):
+        return text
     return f"{text[:-1]}; default: {default})" if text.endswith(")") else f"{text} (default: {default})"
 
 

@@ -110,7 +110,7 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="detach", flags=("--detach",), kind="flag",
-        help="return at once while the run continues; a notebook keeps showing its output in this cell",
+        help="return at once while the run continues; in a notebook, its output still appears in the same cell",
         example="--detach",
         also=("async", "background", "bg"),
     ),

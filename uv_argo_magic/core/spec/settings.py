@@ -45,7 +45,7 @@ class Settings:
     max_sessions: int = _setting(20, "advanced", "maximum number of live sessions on this machine")
     output_lines: int = _setting(1000, "common", "lines of long output to show from its start and from its end")
     panel: str = _setting("auto", "common", "type of the panel: auto, widget, html, static, text or none")
-    push: str = _setting("", "common", "auto: send the variables that cells read and do not define", example="auto")
+    push: str = _setting("", "common", "auto sends the variables that cells read and do not define", example="auto")
     auto_push_limit: int = _setting(MIB, "advanced", "maximum size of each variable of push=auto", unit="bytes")
     run_timeout: float = _setting(0.0, "common", "time limit of the cell (like --timeout)")
     value_limit: int = _setting(1024 * MIB, "common", "maximum size of pushed or pulled values", unit="bytes")
@@ -54,14 +54,14 @@ class Settings:
 
     allow_urls: bool = _setting(True, "install", "allow `name @ https://...` requirements")
     base: str = _setting(
-        "", "install", "image whose installed packages the cell can import, or own for those of the Python that runs it"
+        "", "install", 'image whose packages the cell can import, or "own" for those of the Python that runs the cell'
     )
     constraints: tuple[str, ...] = _setting((), "install", "version constraints (like `uv --constraint`)")
     env: str = _setting(
         "",
         "install",
         "kind of environment: ephemeral (removed with the run), persistent (a venv that stays) or shared (in the "
-        "store, for all runs with the same lock; the default if there is a store)",
+        "store, for all runs with the same lock); the default is shared if there is a store, else ephemeral",
     )
     exclude_newer: str = _setting("", "install", 'ignore packages uploaded after a date or within a span ("30 days")')
     find_links: tuple[str, ...] = _setting(
@@ -162,11 +162,13 @@ class Settings:
     concurrent_installs: int = _setting(
         0, "advanced", "number of threads with which uv installs and unpacks (0: chosen by uv)", example="2"
     )
-    deadline: float = _setting(86400.0, "advanced", "maximum lifetime of a workflow, including pending")
+    deadline: float = _setting(86400.0, "advanced", "maximum lifetime of a workflow, including the time it is pending")
     early_output: bool = _setting(
         True, "advanced", "read the first output of a cell through a port-forward, if allowed"
     )
-    executor_patch: str = _setting("auto", "advanced", 'Argo sidecars to patch for Pod Security "restricted"')
+    executor_patch: str = _setting(
+        "auto", "advanced", 'Argo containers to patch for Pod Security "restricted": auto, init, supervisor or none'
+    )
     disruption: str = _setting(
         "auto",
         "advanced",
@@ -186,9 +188,9 @@ class Settings:
     patch: str = _setting("", "advanced", "YAML or JSON file to merge into the workflow", example="patch.yaml")
     pending_timeout: float = _setting(0.0, "advanced", "maximum time a pod may be pending (Argo 4.1)")
     platform: str = _setting(
-        "x86_64-manylinux_2_28", "advanced", "platform of the image (like `uv --python-platform`); selects nodes"
+        "x86_64-manylinux_2_28", "advanced", "platform of the image and its nodes (like `uv --python-platform`)"
     )
-    pod_gc: str = _setting("never", "advanced", "Argo `podGC` strategy; never keeps pods with their workflow")
+    pod_gc: str = _setting("never", "advanced", 'Argo `podGC` strategy, or "never" to keep pods with their workflow')
     pod_gc_delay: float = _setting(600.0, "advanced", "time to keep a pod before podGC deletes it")
     run_as_user: int = _setting(1000, "advanced", "user ID of the pod (0: chosen by the cluster)", example="1000")
     semaphore: str = _setting("", "advanced", "limit of concurrent runs, as CONFIGMAP/KEY", example="limits/cells")

@@ -43,6 +43,13 @@ def test_only_help_of_run_lists_settings():
     assert "Settings" not in command_help.explain("vars", "notebook")
 
 
+def test_help_of_settings_has_their_defaults_unless_empty():
+    assert command_help.setting_help("ttl") == "time to keep a finished workflow and its log (default: 1 hour)"
+    assert command_help.setting_help("run_timeout") == "time limit of the cell (like --timeout; default: none)"
+    assert command_help.setting_help("constraints") == "version constraints (like `uv --constraint`)"
+    assert command_help.setting_help("context") == "kubeconfig context of the cluster"
+
+
 def test_help_of_run_and_cell_magic_is_the_same():
     texts = {command_help.explain(name, "notebook") for name in ("run", "%%argo")}
     assert len(texts) == 1
