@@ -326,9 +326,19 @@ def exporter(backend: Backend, name: str) -> Exports:
     """
     if isinstance(backend, Exports):
         return backend
-    others = [other for other in names() if other != name and isinstance(load(other), Exports)]
-    hint = f"Choose a backend that does ({', '.join(f'-b {other}' for other in others)}), or e" if others else "E"
+    others = options_for(Exports)
+    hint = f"Choose a backend that does ({others}), or e" if others else "E"
     raise SpecError(f"the {name} backend does not write manifests", hint=f"{hint}xport a script: --to FILE.py.")
+
+
+def options_for(part: Any) -> str:
+    """The options that choose a backend with this optional part, such as "-b argo"; "" if none can be loaded."""
+    found = []
+    for name in names():
+        with contextlib.suppress(BackendUnavailable):
+            if isinstance(load(name), part):
+                found.append(f"-b {name}")
+    return ", ".join(found)
 
 
 class NotTaken(Exception):

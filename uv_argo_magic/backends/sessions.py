@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from uv_argo_magic.backends.base import Capability, load, names, optional_part
+from uv_argo_magic.backends.base import Capability, load, optional_part, options_for
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
 
@@ -163,9 +163,9 @@ def with_sessions(backend: Backend, name: str) -> Sessions:
     """
     if isinstance(backend, Sessions):
         return backend
-    others = [other for other in names() if other != name and isinstance(load(other), Sessions)]
-    hint = f"Choose a backend that does: {', '.join(f'-b {other}' for other in others)}." if others else ""
-    raise SpecError(f"the {name} backend does not support sessions", hint=hint or "Run the cell without --session.")
+    others = options_for(Sessions)
+    hint = f"Choose a backend that does: {others}." if others else "Run the cell without --session."
+    raise SpecError(f"the {name} backend does not support sessions", hint=hint)
 
 
 def remote_sessions(name: str) -> RemoteSessions | None:
@@ -197,8 +197,8 @@ def sessions_of_all_users(name: str, settings: Settings, *, all_namespaces: bool
     backend = load(name)
     if isinstance(backend, ListsSessions):
         return backend.sessions(settings, all_namespaces=all_namespaces)
-    others = [f"-b {other}" for other in names() if isinstance(load(other), ListsSessions)]
+    others = options_for(ListsSessions)
     raise SpecError(
         f"the {name} backend does not list the sessions of all users",
-        hint=f"Choose a backend that does: {', '.join(others)}." if others else "Leave out --all.",
+        hint=f"Choose a backend that does: {others}." if others else "Leave out --all.",
     )
