@@ -39,13 +39,13 @@ def test_reconnects_lose_and_repeat_no_lines(lines, data):
     stream, received = tails.LogStream(), ""
     for _ in range(data.draw(st.integers(0, 4))):
         # A reconnect starts at the whole second of the last line, and can break anywhere.
-        again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= stream.last[:19]).encode()
-        cut = data.draw(st.integers(0, len(again)))
+        response = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= stream.last[:19]).encode()
+        cut = data.draw(st.integers(0, len(response)))
         middle = data.draw(st.integers(0, cut))
-        received += stream.feed(again[:middle]) + stream.feed(again[middle:cut])
+        received += stream.feed(response[:middle]) + stream.feed(response[middle:cut])
         stream.cut()
-    again = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= stream.last[:19]).encode()
-    received += stream.feed(again) + stream.end()
+    response = "".join(f"{stamp} {text}\n" for stamp, text in log if stamp[:19] >= stream.last[:19]).encode()
+    received += stream.feed(response) + stream.end()
     assert received == "".join(f"{text}\n" for _, text in log)
     assert complete or not received
 

@@ -90,6 +90,7 @@ def pod(name, uid, phase="Running"):
         (3, pod("w-cell-1", "2"), True),
         (3, pod("w-cell-2", "2"), False),
     ],
+    ids=["recreated pod", "second pod", "recreated attempt", "retry"],
 )
 def test_unexpected_pod_ends_the_workflow(limit, second, ends):
     template = {"name": "cell"} | ({"retryStrategy": {"limit": str(limit)}} if limit else {})
@@ -127,6 +128,7 @@ def test_unexpected_pod_ends_the_workflow(limit, second, ends):
             5,
         ),
     ],
+    ids=["no workflow", "no retries", "limit", "other template", "no limit", "expression", "defaults", "reference"],
 )
 def test_attempt_limit_is_read_from_workflow(workflow, attempts):
     assert diagnose.attempt_limit(workflow) == attempts

@@ -121,8 +121,10 @@ def test_log_is_read_if_proxy_blocks_port_forwarding(server, begin, status):
     assert (run.logs(), run.state.notes) == ("one\n", ())
 
 
-@pytest.mark.parametrize("settings", [{"early_output": False}, {"shape": "init"}, {"retries": 1}])
-def test_early_output_can_be_disabled(server, begin, settings):
+@pytest.mark.parametrize(
+    "settings", [{"early_output": False}, {"shape": "init"}, {"retries": 1}], ids=["off", "init", "retries"]
+)
+def test_early_output_is_off_by_setting_shape_or_retries(server, begin, settings):
     run = begin("print('one')", **settings)
     assert run.wait(60).outcome == "Succeeded"
     assert run.logs() == "one\n"

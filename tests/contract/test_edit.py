@@ -190,7 +190,7 @@ def test_check_can_be_cancelled(context, path, index):
     thread.start()
     until(lambda: any("alpha" in path for path in index.requests))
     cancelled.set()
-    thread.join(60)  # the index delays its response for longer than this
+    thread.join(60)  # the index does not respond for 60 seconds
     assert ended == [True]
 
 

@@ -105,15 +105,15 @@ def test_folder_that_is_not_an_environment_is_refused(run_cell, tmp_path, conten
 
 
 def test_persistent_environment_in_use_is_refused(run_cell, tmp_path):
-    path, done = tmp_path / "venv", tmp_path / "done"
+    path, gate = tmp_path / "venv", tmp_path / "done"
     run_cell("", venv=str(path))
     Path(f"{path}.lock").write_text("")
-    first = run_cell(WAIT.format(file=str(done)), venv=str(path), start=submit)
+    first = run_cell(WAIT.format(file=str(gate)), venv=str(path), start=submit)
     while "process" not in Path(f"{path}.lock").read_text():
         first.wait(0.01)
     with pytest.raises(InstallFailed, match=r"venv is in use by process \d+ on "):
         run_cell("", venv=str(path))
-    done.touch()
+    gate.touch()
     first.result(30)
     assert run_cell("", venv=str(path)).status == "Succeeded"
 
@@ -278,13 +278,13 @@ def test_env_commands_read_a_remote_store_in_a_cell(run_cell, capsys, monkeypatc
 
 
 def test_env_prune_keeps_environment_in_use(run_cell, capsys, tmp_path):
-    done = tmp_path / "done"
-    first = run_cell("import alpha\n" + WAIT.format(file=str(done)), start=submit)
+    gate = tmp_path / "done"
+    first = run_cell("import alpha\n" + WAIT.format(file=str(gate)), start=submit)
     while first.state.installed is None or first.state.phase != "running":
         first.wait(0.01)
     assert "  now" in run_env(capsys)
     assert "Nothing to remove" in run_env(capsys, "prune", "--keep", "0")
-    done.touch()
+    gate.touch()
     first.result(30)
     assert "Removed 1 environment" in run_env(capsys, "prune", "--keep", "0")
 

@@ -503,7 +503,9 @@ def test_run_succeeds_if_output_file_cannot_be_written(tmp_path: Path) -> None:
     assert note.startswith("cannot write the full output to a file: ")
 
 
-@pytest.mark.parametrize("name", ["plain", "a 'b\" $c", "long" + "x" * 150])
+@pytest.mark.parametrize(
+    "name", ["plain", "a 'b\" $c", "long" + "x" * 150], ids=["plain", "special characters", "long"]
+)
 def test_scripts_of_venv_run_in_folders_with_any_name(tmp_path: Path, name: str) -> None:
     scripts = tmp_path / "site" / "bin"
     scripts.mkdir(parents=True)
@@ -567,6 +569,7 @@ def test_base_own_adds_packages_of_python_after_those_of_cell(tmp_path: Path) ->
         ("alpha --hash=sha256:" + "0" * 64, {}, None),
         ("correct hash", {}, {"alpha": "1.0", "beta": "2.0"}),
     ],
+    ids=["latest", "constraints", "overrides", "complete", "wrong hash", "correct hash"],
 )
 def test_guest_resolves_with_settings_and_hashes(tmp_path: Path, requirement, settings, installed) -> None:
     with IndexServer() as index:

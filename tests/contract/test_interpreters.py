@@ -144,6 +144,7 @@ def test_probe_reports_prerelease_version(tmp_path, level, serial, version):
 @pytest.mark.parametrize(
     "changes",
     [{"implementation": "pypy", "tags": []}, {"version": [3, 7, 9, "final", 0], "tags": []}],
+    ids=["PyPy", "Python 3.7"],
 )
 def test_probe_rejects_unsupported_pythons(tmp_path, changes):
     with pytest.raises(SpecError, match=r"Cells need CPython 3\.8 or newer"):
@@ -175,6 +176,7 @@ def test_probe_runs_interpreter_once_until_it_changes(tmp_path):
     "script",
     ["#!/bin/sh\necho no such thing >&2\nexit 3\n", "#!/bin/sh\nexit 3\n", "#!/bin/sh\necho nonsense\n", "#!/bin/sh\n",
      "#!/nonexistent/sh\n", "#!/bin/sh\necho 3\n"],
+    ids=["error", "silent error", "not JSON", "no output", "missing shell", "wrong JSON"],
 )  # fmt: skip
 def test_probe_reports_program_that_is_not_python(tmp_path, script):
     path = tmp_path / "python"

@@ -55,7 +55,7 @@ def hashes(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.mark.parametrize("code", [WRITE, REMOVE, REPLACE])
+@pytest.mark.parametrize("code", [WRITE, REMOVE, REPLACE], ids=["write", "remove", "replace"])
 def test_changed_environment_is_reinstalled(run_cell, code):
     run_cell(SHOW)
     before = hashes(site())
@@ -159,7 +159,7 @@ def test_files_of_shared_environment_are_read_only(run_cell):
 
 def test_environment_in_use_is_not_replaced(run_cell, tmp_path):
     run_cell(SHOW)
-    gate = tmp_path / "done"
+    gate = tmp_path / "gate"
     running = run_cell(WAIT.format(file=str(gate)) + "import beta.deep\nprint('imported')", start=submit)
     while running.state.phase != "running":
         running.wait(0.01)

@@ -194,6 +194,7 @@ def test_prelude_is_empty_without_limits():
         (Resources(cpu="500m"), -1, 1),
         (Resources(cpu="9999", memory="1G"), 10**9, 0),
     ],
+    ids=["memory", "cpu", "both"],
 )
 def test_prelude_sets_limits(resources, memory, cpus):
     program = local_limits.prelude(resources) + REPORT

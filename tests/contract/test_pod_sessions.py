@@ -916,11 +916,13 @@ class TestLargeValues:
             assert b'"error": "size"' in sock.recv(1000)
             assert sock.recv(1000) == b""
 
-    @pytest.mark.parametrize("sent", [b"x" * (1 << 21), b'{"size": 4000000000}\n', b'{"size": -1}\n'])
-    def test_client_refuses_frames_over_the_limit(self, sent):
+    @pytest.mark.parametrize(
+        "data", [b"x" * (1 << 21), b'{"size": 4000000000}\n', b'{"size": -1}\n'], ids=["header", "size", "negative"]
+    )
+    def test_client_refuses_frames_over_the_limit(self, data):
         client_end, worker_end = socket.socketpair()
         with contextlib.closing(client_end), contextlib.closing(worker_end):
-            sender = threading.Thread(target=send_all, args=(worker_end, sent))
+            sender = threading.Thread(target=send_all, args=(worker_end, data))
             sender.start()
             with pytest.raises(BackendUnavailable, match=r"too long|4,000,000,000 bytes|-1 bytes"):
                 Channel(sock=client_end, token="").request("status", {})

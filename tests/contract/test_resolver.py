@@ -118,8 +118,8 @@ def test_empty_requirements_do_not_run_uv(monkeypatch, resolve):
 
 
 def test_lock_prefers_wheel_for_current_python(index, resolve):
-    here = interpreters.find()
-    best, pure = str(here.wheel_tags[0]), "py3-none-any"
+    current = interpreters.find()
+    best, pure = str(current.wheel_tags[0]), "py3-none-any"
     index.add("alpha", "1.0", tag=pure)
     index.add("alpha", "1.0", tag=best)
     index.add("alpha", "1.0", tag="cp36-cp36m-win_arm64")
@@ -127,14 +127,14 @@ def test_lock_prefers_wheel_for_current_python(index, resolve):
 
 
 def test_lock_uses_wheel_of_target_platform(index, resolve):
-    here = interpreters.find()
+    current = interpreters.find()
     platforms = ["manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "linux_aarch64"]
-    minor = tuple(int(part) for part in here.target.minor.split("."))
-    there = Interpreter(
-        path=here.path,
-        target=replace(here.target, platform="aarch64-manylinux_2_28"),
+    minor = tuple(int(part) for part in current.target.minor.split("."))
+    other = Interpreter(
+        path=current.path,
+        target=replace(current.target, platform="aarch64-manylinux_2_28"),
         tags=(
-            *cpython_tags(minor, [here.target.abi], platforms),
+            *cpython_tags(minor, [current.target.abi], platforms),
             *compatible_tags(minor, f"cp{minor[0]}{minor[1]}", platforms),
         ),
     )
@@ -142,7 +142,7 @@ def test_lock_uses_wheel_of_target_platform(index, resolve):
         index.add("alpha", "1.0", tag=f"py3-none-{platform}")
     index.add("beta", "1.0")
     text = ["alpha", "beta; platform_machine == 'aarch64'"]
-    lock = resolve(f"{text[0]} {text[1]}", interpreter=there)
+    lock = resolve(f"{text[0]} {text[1]}", interpreter=other)
     assert [package.file for package in lock.packages] == [
         "alpha-1.0-py3-none-manylinux_2_17_aarch64.whl",
         "beta-1.0-py3-none-any.whl",
@@ -151,11 +151,11 @@ def test_lock_uses_wheel_of_target_platform(index, resolve):
 
 
 def test_lock_is_for_target_python_version(index, resolve):
-    here = interpreters.find()
+    current = interpreters.find()
     index.add("alpha", "1.0", requires_python="<3.30")
     index.add("alpha", "2.0", requires_python=">=3.30")
     tags = (*cpython_tags((3, 30), ["cp330"], ["any"]), *compatible_tags((3, 30), "cp330", ["any"]))
-    future = Interpreter(path=here.path, target=Target(python="3.30.1", abi="cp330"), tags=tags)
+    future = Interpreter(path=current.path, target=Target(python="3.30.1", abi="cp330"), tags=tags)
     assert names(resolve("alpha")) == ["alpha 1.0"]
     assert names(resolve("alpha", interpreter=future)) == ["alpha 2.0"]
 
@@ -266,10 +266,10 @@ def test_invalid_index_url_is_refused(resolve, url):
         resolve("alpha", index_url=url)
 
 
-@pytest.mark.parametrize("where", ["deps", "constraints", "overrides"])
-def test_url_is_refused_with_allow_urls_off(resolve, where):
+@pytest.mark.parametrize("source", ["deps", "constraints", "overrides"])
+def test_url_is_refused_with_allow_urls_off(resolve, source):
     url = "beta @ https://index.example.com/beta-1.0-py3-none-any.whl"
-    requirements, settings = (url, {}) if where == "deps" else ("alpha", {where: (url,)})
+    requirements, settings = (url, {}) if source == "deps" else ("alpha", {source: (url,)})
     with pytest.raises(SpecError, match="beta is requested by URL, but allow_urls is off"):
         resolve(requirements, allow_urls=False, **settings)
 
@@ -441,7 +441,7 @@ def test_upgrade_replaces_stored_lock(index, resolve, locks):
 
 
 def test_each_setting_has_its_own_lock(index, resolve, locks, tmp_path):
-    here = interpreters.find()
+    current = interpreters.find()
     cases = [
         {},
         {"env": {"UV_INDEX": index.url}},
@@ -452,8 +452,8 @@ def test_each_setting_has_its_own_lock(index, resolve, locks, tmp_path):
         {"resolution": "lowest"},
         {"constraints": ("alpha<9",)},
         {"overrides": ("alpha<9",)},
-        {"interpreter": replace(here, target=replace(here.target, abi="other"))},
-        {"interpreter": replace(here, tags=here.wheel_tags[1:])},
+        {"interpreter": replace(current, target=replace(current.target, abi="other"))},
+        {"interpreter": replace(current, tags=current.wheel_tags[1:])},
     ]
     index.add("alpha", "1.0")
     for case in cases:
@@ -490,6 +490,7 @@ def only_file(folder):
         lambda text: json.dumps(json.loads(text) | {"lock": "{}"}),
         lambda text: json.dumps(json.loads(text) | {"schema": 99}),
     ],
+    ids=["empty", "list", "without lock", "invalid lock", "unknown schema"],
 )
 def test_damaged_lock_is_ignored(index, resolve, locks, tmp_path, damage):
     index.add("alpha", "1.0")
@@ -502,7 +503,9 @@ def test_damaged_lock_is_ignored(index, resolve, locks, tmp_path, damage):
     assert locks.find(file.stem).key == first.key
 
 
-@pytest.mark.parametrize("created_at", [lambda: time.time() - MAX_AGE - 1, lambda: time.time() + 3600])
+@pytest.mark.parametrize(
+    "created_at", [lambda: time.time() - MAX_AGE - 1, lambda: time.time() + 3600], ids=["old", "future"]
+)
 def test_lock_without_notebook_expires_after_a_day(index, resolve, tmp_path, created_at):
     shared = LockStore(tmp_path / "locks")
     index.add("alpha", "1.0")
@@ -525,13 +528,13 @@ def test_unwritable_lock_folder_is_ignored(index, resolve, tmp_path):
     assert names(resolve("alpha", locks=LockStore(tmp_path / "file", "a.ipynb"))) == ["alpha 1.0"]
 
 
-@pytest.mark.parametrize("how", ["down", "offline"])
-def test_last_lock_is_used_with_warning_if_index_fails(index, resolve, locks, tmp_path, how):
+@pytest.mark.parametrize("fault", ["down", "offline"])
+def test_last_lock_is_used_with_warning_if_index_fails(index, resolve, locks, tmp_path, fault):
     index.add("alpha", "1.0")
     resolve("alpha", locks=locks)
     index.misbehave("alpha", "503")
     other = LockStore(tmp_path / "locks", "b.ipynb")
-    settings = {"offline": True, "env": {"UV_CACHE_DIR": str(tmp_path / "empty")}} if how == "offline" else {}
+    settings = {"offline": True, "env": {"UV_CACHE_DIR": str(tmp_path / "empty")}} if fault == "offline" else {}
     for store in (locks, other):
         lock = resolve("alpha", locks=store, upgrade=True, **settings)
         assert names(lock) == ["alpha 1.0"]
@@ -664,8 +667,8 @@ def has_ended(pid):
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize("how", ["deadline", "interrupt"])
-def test_interrupted_resolution_leaves_no_process(index, resolve, tmp_path, how):
+@pytest.mark.parametrize("cause", ["deadline", "interrupt"])
+def test_interrupted_resolution_leaves_no_process(index, resolve, tmp_path, cause):
     pid_file = tmp_path / "pid"
     index.add_sdist("alpha", "1.0", backend=SLEEPER.format(path=str(pid_file)), dynamic=True)
 
@@ -676,7 +679,7 @@ def test_interrupted_resolution_leaves_no_process(index, resolve, tmp_path, how)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        if how == "interrupt":
+        if cause == "interrupt":
             signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
             with pytest.raises(KeyboardInterrupt):
                 resolve("alpha", only_binary=False)
@@ -712,8 +715,10 @@ def test_import_loads_no_notebook_packages():
 
 
 def with_base(*distributions, image="registry.example.com/torch:2"):
-    here = interpreters.find()
-    return replace(here, image=image, base=BaseEnvironment(python=here.target.python, distributions=distributions))
+    current = interpreters.find()
+    return replace(
+        current, image=image, base=BaseEnvironment(python=current.target.python, distributions=distributions)
+    )
 
 
 def test_base_packages_are_constraints_and_not_locked(index, resolve):

@@ -342,16 +342,16 @@ def test_wrong_or_missing_token_is_refused(shared, token):
 
 def test_cell_submitted_twice_runs_once(shared):
     connections = workers.connect(shared.entry())
-    submit, sent = SessionRuns.submit, []
+    submit, submissions = SessionRuns.submit, []
 
     def recording_submit(runs, program, spec, run_id, **keywords):
-        sent.append((runs.number, run_id, program.order.encode()))
+        submissions.append((runs.number, run_id, program.order.encode()))
         return submit(runs, program, spec, run_id, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SessionRuns, "submit", recording_submit)
         shared.run("times = globals().get('times', 0) + 1\nprint('once')")
-    number, run_id, order = sent[0]
+    number, run_id, order = submissions[0]
     request = {"run": run_id, "client": connections.client, "number": number, "keep": 60, "max_age": 0}
     answer, channel = connections.request("run", request, order)
     assert answer["ok"]

@@ -109,9 +109,9 @@ def test_each_log_is_read_once_and_only_lost_pods_terminate(name):
     is_lost = name in {"pod_deleted", "pending_timeout"}
     assert (Terminate() in replay.effects) is replay.follow.pod_lost is is_lost
     # The state is immutable: the same messages lead to the same state.
-    again = Replay(name)
-    again.play()
-    assert again.follow == replay.follow
+    second = Replay(name)
+    second.play()
+    assert second.follow == replay.follow
 
 
 BLOCKED = {"bad_image", "executor_image_missing", "missing_secret", "missing_pvc", "missing_configmap_volume"}
