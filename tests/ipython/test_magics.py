@@ -439,8 +439,8 @@ def test_export_writes_a_script(shell, engine, tmp_path, capsys):
 
 
 def test_doctor_prints_each_check_at_once(shell, monkeypatch, capsys):
-    def examine(line, around):
-        assert (line.text("backend"), around.traits.get("python")) == ("argo", "3.12")
+    def examine(line, context):
+        assert (line.text("backend"), context.traits.get("python")) == ("argo", "3.12")
         yield Check(name="API", outcome="ok", message="answers")
         assert capsys.readouterr().out.split() == ["ok", "API", "answers"]
         yield Check(name="rights", outcome="failed", message="none", hint="Ask for them.")
@@ -462,7 +462,7 @@ def test_doctor_updates_one_table_in_a_notebook(shell, monkeypatch, capsys):
         tables.append(data)
         return Handle()
 
-    def examine(line, around):
+    def examine(line, context):
         yield Check(name="API", outcome="ok", message="answers")
         yield Check(name="rights", outcome="failed", message="none", hint="Ask for <them>.")
 

@@ -45,9 +45,9 @@ class RecordingSink(OutputSink):
         self.calls.append(("clear", wait))
 
 
-def emit(log, cap=None, **options):
+def emit(log, truncator=None, **options):
     sink = RecordingSink()
-    output = CellOutput(truncator=cap, sink=sink, **options)
+    output = CellOutput(truncator=truncator, sink=sink, **options)
     for state in states(log):
         output.update(state)
     output.update(state)

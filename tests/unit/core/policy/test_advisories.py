@@ -41,9 +41,9 @@ def test_events_of_a_range_define_affected_versions(events, affected, others):
 
 
 def test_listed_versions_are_normalized():
-    listed = build_record(versions=["1.0", "no version"])
-    assert affects(listed, "1.0.0")
-    assert not affects(listed, "1.1")
+    record = build_record(versions=["1.0", "no version"])
+    assert affects(record, "1.0.0")
+    assert not affects(record, "1.1")
 
 
 def test_unknown_version_is_affected():

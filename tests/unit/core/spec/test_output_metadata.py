@@ -45,9 +45,9 @@ def test_metadata_survives_a_round_trip():
 
 
 def test_metadata_includes_the_base_image():
-    based = replace(LOCK, base_digest="d" * 64)
-    recorded = output_metadata.read(output_metadata.extract(output_metadata.metadata(RUN, "c", based)))
-    assert (recorded.lock.base_digest, recorded.lock.key) == (based.base_digest, based.key)
+    lock_with_base = replace(LOCK, base_digest="d" * 64)
+    recorded = output_metadata.read(output_metadata.extract(output_metadata.metadata(RUN, "c", lock_with_base)))
+    assert (recorded.lock.base_digest, recorded.lock.key) == (lock_with_base.base_digest, lock_with_base.key)
 
 
 def test_metadata_of_an_ended_run_has_durations():
