@@ -731,8 +731,10 @@ def test_recreated_pod_is_stopped_and_cell_reported_as_lost(server, notebook):
     reason = "has ended: its pod was lost, and Argo created another one. Lost: data (int); %argo restart main"
     assert reason in state.node.message
     assert workflow.manifest["spec"]["shutdown"] == "Stop"
+    wait_for_end(workflow)
+    server.changes.append(("DELETED", workflow.pod))  # the cause remains the first one
     with pytest.raises(SessionLost, match="Argo created another one"):
-        notebook.run("data")
+        run_until_lost(notebook)
 
 
 def test_watching_unknown_run_fails(server, shared):

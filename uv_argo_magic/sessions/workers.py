@@ -217,8 +217,8 @@ def ending(entry: SessionEntry, registry: Registry | None = None) -> Ending | No
 def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | None:
     """How a worker in a pod ended; None while it runs, or if unknown.
 
-    If the worker could not report its variables, those stored after the last cell are used. A known cause is stored,
-    because it can become unknown later, for example when the pod is deleted.
+    If the worker could not report its variables, those stored after the last cell are used. The first known cause is
+    stored and kept. Later it can become unknown when the pod is deleted, or hidden because we have ended the workflow.
     """
     remote, worker = _remote(entry), entry.worker
     end = None
@@ -229,10 +229,9 @@ def remote_ending(entry: SessionEntry, registry: Registry | None) -> Ending | No
     if end is None:
         return None
     before = (registry.ending(entry.key) if registry else None) or Ending(reason="")
-    known = parse_ending(end.report) or before
-    if before.reason and not end.is_known:
+    if before.reason:
         return before
-    known = replace(known, reason=end.reason, advice=end.advice)
+    known = replace(parse_ending(end.report) or before, reason=end.reason, advice=end.advice)
     if registry is not None and end.is_known:
         with contextlib.suppress(OSError):
             registry.write_ending(entry.key, known)
