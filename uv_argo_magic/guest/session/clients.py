@@ -15,6 +15,7 @@ from .. import processes
 from .server import Server
 
 MOST_LATE = 1 << 20  # maximum bytes of late output that a client has not read
+OMITTED = "\n[more output omitted: it was printed faster than it could be shown]\n"
 SILENCE = 40.0  # after this many seconds without a ping, another client can become the holder
 
 
@@ -25,14 +26,24 @@ class Clients:
         self.worker = worker
         self.holder = {}  # type: dict[str, object]
         self.holding = None  # the holder's connection
+        self.cut = set()  # type: set[str]  # ids of runs that lack output since their last message
         self.server = Server(options.get("port") or options["socket"], options["token"], self._handle, self._lost)
 
     def tell(self, message):
-        """Send the holder a message; return whether there is a holder. One that does not read misses late output."""
+        """Send the holder a message; return whether there is a holder.
+
+        If the holder reads too slowly, late output is omitted, and a note is the last message of each of its runs.
+        """
         if self.holding is None:
             return False
-        if message["event"] != "output" or len(self.holding.owed) < MOST_LATE:
+        if message["event"] != "output":
             self.holding.answer(message)
+        elif len(self.holding.owed) < MOST_LATE:
+            self.cut.discard(message["run"])
+            self.holding.answer(message)
+        elif message["run"] not in self.cut:
+            self.cut.add(message["run"])
+            self.holding.answer(dict(message, kind="text", fields={"stream": "stderr", "text": OMITTED}))
         return True
 
     def _handle(self, connection, request, body):
