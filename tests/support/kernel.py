@@ -80,4 +80,8 @@ class Kernel:
     def close(self) -> None:
         """Kill the kernel, which a front end does if a restart takes too long."""
         self.client.stop_channels()
+        # First, because `shutdown_kernel` begins with an interrupt, which stops a cell if the kernel is quick enough.
+        process = getattr(self.manager.provisioner, "process", None)
+        if process is not None:  # it was not closed before
+            process.kill()
         self.manager.shutdown_kernel(now=True)
