@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
+from support.waiting import until
 
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine import run as engine_run
 from uv_argo_magic.errors import SpecError
+from uv_argo_magic.history.recorder import Recorder
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import background
 from uv_argo_magic.testing import FakeBackend, play, write
@@ -66,6 +70,27 @@ def test_attach_continues_the_history_after_a_restart(shell, backend, history, c
     entry = history.get("r-1")
     assert (entry.outcome, entry.live) == ("Succeeded", False)
     assert [line for line in entry.log().split("\n") if not line.startswith("@")] == ["one", "two", ""]
+
+
+def test_attach_waits_for_the_history_of_a_run_that_has_just_ended(shell, backend, history, capsys, monkeypatch):
+    store_run(history)
+    writing, finish = threading.Event(), Recorder.finish
+
+    def finish_late(recorder, state):
+        writing.wait(60)
+        finish(recorder, state)
+
+    monkeypatch.setattr(Recorder, "finish", finish_late)
+    monkeypatch.setattr(engine_run, "WRITE_AFTER", 0.0)
+    run = shell.run_line_magic("argo", "attach")
+    until(lambda: run.state.ended)
+    capsys.readouterr()
+    assert not run._ended.is_set()
+    monkeypatch.setitem(background.RUNS, run.id, run)  # as in a kernel that shows it in the background
+    backend.remote_runs.clear()  # as in a session, whose worker forgets a run that was read
+    threading.Timer(0.2, writing.set).start()
+    shell.run_line_magic("argo", "attach")
+    assert capsys.readouterr().out == "argo Succeeded\none\ntwo\n"
 
 
 def test_attach_does_not_write_the_history_of_another_kernel(shell, backend, history, capsys):
