@@ -183,8 +183,8 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
     listing = history.read()
     entry = listing.find(name) if name else listing.last(notebook)
     run = next((run for run in RUNS.values() if name == run.name or (entry and entry.id == run.id)), None)
-    if run is not None and run.state.ended:
-        run.wait()  # until the history has its end, which comes after the state
+    if run is not None and run.state.ended and entry is not None and entry.summary is None:
+        run.wait()  # the history gets its end after the state
         entry = history.find(run.id) or entry
     if run is None or run.state.ended:
         if entry is not None and entry.summary is not None:
