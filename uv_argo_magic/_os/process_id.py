@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PLATFORM: str = sys.platform  # a name of ours, because the type checker skips branches for other values of sys.platform
+PLATFORM: str = sys.platform  # the type checker skips branches for other values of sys.platform itself
 
 
 def mark(pid: int) -> str:
@@ -29,7 +29,7 @@ def mark(pid: int) -> str:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether the process is suspended, for example by Ctrl-Z or a debugger; always False on systems but Linux."""
+    """Whether the process is suspended, for example by Ctrl-Z or a debugger; only on Linux, elsewhere False."""
     fields = _fields(pid) if PLATFORM == "linux" and pid > 0 else []
     return bool(fields) and fields[0] in "Tt"
 

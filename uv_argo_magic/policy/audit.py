@@ -9,7 +9,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import socket
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic._os import paths
+from uv_argo_magic._os import paths, user
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.errors import PolicyError
@@ -46,7 +45,7 @@ def entry(proposal: Proposal, policy: Policy, violations: tuple[Violation, ...])
     locks = [resolution, *(lock for _, lock in proposal.installs)] if isinstance(resolution, Lock) else []
     return {
         "time": time.strftime(TIME, time.gmtime()),
-        "user": user(),
+        "user": _user(),
         "host": socket.gethostname(),
         "document": proposal.document,
         "backend": proposal.spec.backend,
@@ -107,14 +106,9 @@ def allowed_locks() -> frozenset[str]:
     )
 
 
-def user() -> str:
-    """The name of the user; in JupyterHub, its user name, because containers can have the same login name for all."""
-    if name := os.environ.get("JUPYTERHUB_USER", ""):
-        return name
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # in a container, the user can have no name
-        return str(os.getuid()) if hasattr(os, "getuid") else ""
+def _user() -> str:
+    """The name of the user, or else the user id, because in a container the user can have no name."""
+    return user.name() or (str(os.getuid()) if hasattr(os, "getuid") else "")
 
 
 def _records() -> Iterator[dict[str, Any]]:
