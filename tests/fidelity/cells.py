@@ -914,8 +914,9 @@ np.arange(3000).reshape(-1, 3)
 
 # %% asyncio.create_task
 import asyncio
-async def later(): print("ran later")
+async def later(): pass
 task = asyncio.create_task(later())
+print("created")
 
 # %% asyncio: a task awaited later
 import asyncio

@@ -48,7 +48,7 @@ REASONS = {
 IN_SESSIONS = {
     "asyncio.run": "The same as in a plain cell: cells of a session run in an event loop.",
     "asyncio.get_running_loop": "The same as in a plain cell: cells of a session run in an event loop.",
-    "asyncio.create_task": "The task runs after the cell. Its output appears under the cell; nbclient, which runs the plain cells here, does not wait for it.",
+    "asyncio.create_task": "The same as in a plain cell: cells of a session run in an event loop.",
     "input": "A front end that takes no input, as here, gets the same error with another message. Others ask.",
     "getpass": "A front end that takes no input, as here, gets the same error with another message. Others ask.",
 }
