@@ -43,11 +43,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
+    from uv_argo_magic.backends.fork_server import ForkedProcess, ForkServer
     from uv_argo_magic.backends.sessions import WorkerOptions
     from uv_argo_magic.core.protocol.events import NodePhase
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
+
+    SupervisorProcess = subprocess.Popen[bytes] | prestart.Process | ForkedProcess
 
 PREFIX = "local-"
 MIN_FREE = 2**30
@@ -139,6 +142,20 @@ class _Launch:
             return None
         return supervisor
 
+    def fork(self, server: ForkServer) -> _Supervisor:
+        """Let the fork server start the process, as a spare one.
+
+        Raises:
+            OSError: it cannot, or there is no space for the folder of the run.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
+        try:
+            process, lifeline = server.start(folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return _Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
+
     def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         """The process, and our end of its lifeline, which the operating system closes when this process ends."""
         read_end, write_end = os.pipe()
@@ -175,7 +192,7 @@ class _Supervisor:
     """A supervisor process; a spare one does not have a run yet."""
 
     launch: _Launch
-    process: subprocess.Popen[bytes] | prestart.Process
+    process: SupervisorProcess
     folder: Path
     lifeline: int
     key: tuple[object, ...]
@@ -245,7 +262,8 @@ class _Supervisor:
 class LocalBackend:
     """Runs programs as processes on this machine (Linux, macOS).
 
-    After `warm`, a spare process waits for the next run: its Python has started, and it has no data of any run.
+    After `warm`, a spare process waits for the next run: its Python has started, and it has no data of any run. While
+    runs are in progress, a fork server starts the spare processes (fork_server.py).
     """
 
     capabilities = Capability.DETACH | Capability.LOCAL
@@ -260,6 +278,8 @@ class LocalBackend:
         self._ending: list[_Supervisor] = []
         """Supervisors that are being deleted, by a daemon thread."""
         self._spare: _Supervisor | None = None
+        self._fork_server: tuple[tuple[object, ...], ForkServer] | None = None
+        """The fork server with the `spare_key` of the launches that it is for."""
         atexit.register(self._remove_folders)
 
     def target(self, spec: RunSpec) -> Interpreter:
@@ -426,7 +446,7 @@ class LocalBackend:
             python = interpreters.find(spec.python).path
             program = programs.Program(guest=guest, payload="", nonce="")
             launch = _Launch(program=program, python=python, store=self._store_folder(), is_spare=True)
-            spare = launch.adopt() or launch.start()
+            spare = self._fork_spare(launch) or launch.adopt() or launch.start()
         except (BackendUnavailable, SpecError):
             return  # the next run starts its own process, and reports the error
         with self._lock:
@@ -434,6 +454,28 @@ class LocalBackend:
             self._spare = spare
         if extra is not None:
             extra.close()  # another thread has started one in the meantime
+
+    def _fork_spare(self, launch: _Launch) -> _Supervisor | None:
+        """A spare process of the fork server; None if no run is in progress, or if this fails."""
+        if not self._runs or sys.platform != "linux":
+            return None
+        from uv_argo_magic.backends import fork_server  # noqa: PLC0415 - 4 ms with `socket`, and only for concurrent runs
+
+        try:
+            with self._lock:
+                key, server = self._fork_server or ((), None)
+                if server is None or key != launch.spare_key:
+                    if server is not None:
+                        server.close()
+                    guest = launch.program.guest
+                    folder = launch.store / "guest" / launch.program.digest
+                    environ = prestart.environment(os.environ, store=str(launch.store), folder="", uv=find_uv_bin())
+                    server = fork_server.ForkServer(launch.python, guest, folder, environ)
+                    self._fork_server = launch.spare_key, server
+            return launch.fork(server)
+        except OSError:
+            self._fork_server = None
+            return None
 
     def _remove_folders(self) -> None:
         """At the end of this process, remove the folders of ended runs that were not deleted yet."""
@@ -476,12 +518,12 @@ def _persistent_venv(settings: Settings, run_id: str) -> Path | None:
     return Path(settings.venv).expanduser().absolute() if settings.venv else paths.cache_dir() / "venvs" / run_id
 
 
-def _read(process: subprocess.Popen[bytes] | prestart.Process) -> Iterator[str]:
+def _read(process: SupervisorProcess) -> Iterator[str]:
     """The output of the process in whole lines; the last one may lack its newline."""
     assert process.stdout is not None  # noqa: S101 - started with a pipe
     return whole_lines(iter(functools.partial(os.read, process.stdout.fileno(), 1 << 18), b""))
 
 
-def _kill(process: subprocess.Popen[bytes] | prestart.Process) -> None:
+def _kill(process: SupervisorProcess) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()

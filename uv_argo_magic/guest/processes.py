@@ -43,11 +43,12 @@ def adopt():
         pass
 
 
-def outlive():
+def outlive(status=-1):
     """Fork: the child continues, and this process waits for its end, however that happens, and ends its descendants.
 
     Returns only in the child: the descriptor to which it writes the process groups that it starts, and one that is
-    closed when this process is killed. This process forwards SIGTERM and SIGINT.
+    closed when this process is killed. This process forwards SIGTERM and SIGINT. It writes its exit status to the
+    descriptor `status`, unless this is -1.
     """
     groups, groups_writer = os.pipe()
     lived, living = os.pipe()
@@ -55,6 +56,8 @@ def outlive():
     if not pid:
         os.close(groups)
         os.close(living)
+        if status >= 0:
+            os.close(status)
         os.set_inheritable(groups_writer, False)
         return groups_writer, lived
     code = 1
@@ -71,6 +74,8 @@ def outlive():
         end_descendants()
         time.sleep(0.01)  # children of a process that was killed during a fork are visible by now
         end_descendants()
+        if status >= 0:
+            os.write(status, b"%d" % code)
     finally:
         os._exit(code)
 

@@ -25,12 +25,12 @@ PROTOCOL = 1
 GZIP = 31  # zlib's `wbits` for gzip; zlib takes less time to import than gzip
 
 
-def main(payload, guest):
-    """Run `payload` (gzip of JSON); `guest` is the folder of this package.
+def main(payload, guest, status=-1):
+    """Run `payload` (gzip of JSON); `guest` is the folder of this package, `status` as in `processes.outlive`.
 
     Without a payload, start the cell's process and read the payload from stdin, after a line with the path for output.
     """
-    groups, above = processes.outlive()
+    groups, above = processes.outlive(status)
     fd = os.dup(1)
     os.set_inheritable(fd, False)
     os.dup2(2, 1)
