@@ -500,6 +500,20 @@ def events(monkeypatch):
     return events
 
 
+def test_bytes_and_text_keep_their_order_and_their_cell(shared, events):
+    first = shared.run("import threading\ngo = threading.Event()\nprint('first')")
+    late = shared.run(
+        "def late():\n    go.wait()\n    sys.stdout.buffer.write(b'late bytes\\n')\n"
+        "import sys\nthread = threading.Thread(target=late)\nthread.start()"
+    )
+    second = shared.run("print('text')\nsys.stdout.buffer.write(b'bytes\\n')\nprint('more')")
+    third = shared.run("sys.stderr.buffer.write(b'errors\\n')\nsys.stdout.buffer.write(b'output\\n')\ngo.set()")
+    until(lambda: events)
+    assert [run.logs() for run in (first, second)] == ["first\n", "text\nbytes\nmore\n"]
+    assert sorted(third.logs().splitlines()) == ["errors", "output"]
+    assert events == [(late.id, "text", {"stream": "stdout", "text": "late bytes\n"})]
+
+
 def test_late_output_of_threads_and_tasks_goes_to_their_cell(shared, events):
     shared.run("import threading, asyncio, sys\ngo = threading.Event()")
     threads = shared.run("def late():\n    go.wait()\n    print('of a thread')\nthreading.Thread(target=late).start()")

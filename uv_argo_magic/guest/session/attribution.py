@@ -110,21 +110,65 @@ class _Text(io.TextIOWrapper):
     """Flushes before the text of another cell."""
 
     def __init__(self, raw, size):
-        io.TextIOWrapper.__init__(self, io.BufferedWriter(raw, size), "UTF-8", "backslashreplace", line_buffering=True)
+        buffer = io.BufferedWriter(raw, size)
+        io.TextIOWrapper.__init__(self, buffer, "UTF-8", "backslashreplace", line_buffering=True)
         self._raw = raw
         self._lock = threading.RLock()
+        self._bytes = _Bytes(self, buffer)
+
+    @property
+    def buffer(self):
+        """The stream of bytes, for the user's code."""
+        return self._bytes
 
     def write(self, text):
-        number = cell.get()
         with self._lock:
-            if number != self._raw.cell:
-                self.flush()
-                self._raw.cell = number
+            self._take_cell()
             written = io.TextIOWrapper.write(self, text)
         # A cell that prints without a pause is nearly always interrupted while it writes, so handle the interrupt here.
         if Running.interrupt is not None and threading.current_thread() is threading.main_thread():
             Running.interrupt(sys._getframe(1))  # noqa: SLF001 - there is no public name
         return written
+
+    def write_bytes(self, buffer, data):
+        """Write bytes of the current cell to the buffer below this text."""
+        with self._lock:
+            self._take_cell()
+            return buffer.write(data)
+
+    def _take_cell(self):
+        number = cell.get()
+        if number != self._raw.cell:
+            self.flush()
+            self._raw.cell = number
+
+
+class _Bytes(io.BufferedIOBase):
+    """`sys.stdout.buffer`, whose bytes belong to the cell that writes them, too."""
+
+    mode = "wb"
+
+    def __init__(self, text, buffer):
+        self._text = text
+        self._buffer = buffer
+        self.raw = buffer.raw
+
+    @property
+    def name(self):
+        """The name of the stream."""
+        return self._buffer.name
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self._buffer.fileno()
+
+    def write(self, data):
+        return self._text.write_bytes(self._buffer, data)
+
+    def flush(self):
+        self._buffer.flush()
 
 
 class Streams(streams.Streams):
