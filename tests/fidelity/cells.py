@@ -635,6 +635,8 @@ assert sum(values) == 4, f"sum is {sum(values)}"
 assert 1 == 2
 
 # %% recursion
+import sys
+sys.setrecursionlimit(300)
 def down(n): return down(n + 1)
 down(0)
 

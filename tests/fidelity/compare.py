@@ -30,8 +30,17 @@ SECONDS = 300
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # Replaces the line with %%argo, so that line numbers are the same; a cell magic must be the first line.
 PLAIN_LINE = "# a plain cell"
-# The reset also removes `__spec__`, without which child processes cannot start.
-RESET = "%reset -f\n__spec__ = None"
+# Like `%reset -f`, but without a garbage collection, which takes most of its time. The reset also removes `__spec__`,
+# without which child processes cannot start. A cell may have changed the limit.
+RESET = "get_ipython().reset(new_session=False)\n__spec__ = None\n__import__('sys').setrecursionlimit(1000)"
+
+SESSION_RESET = """\
+import sys
+sys.last_type = sys.last_value = sys.last_traceback = None
+sys.setrecursionlimit(1000)
+for _name in [name for name in globals() if not name.startswith("_")]:
+    del globals()[_name]
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,21 +87,19 @@ def run_plain(cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str]
 
 
 def run_argo(
-    cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None, in_sessions: bool = False
+    cells: Sequence[Cell], folder: Path, *, environ: Mapping[str, str] | None = None, in_session: bool = False
 ) -> list[Outputs]:
-    """Run the cells under `%%argo`, from one kernel; with `in_sessions`, each is the first one of a session."""
+    """Run the cells under `%%argo`, from one kernel; with `in_session`, in one session, each with no variables."""
+    magic = "%%argo --session one" if in_session else "%%argo"
     new_code_cell = nbformat.v4.new_code_cell
-    session = " --session one" if in_sessions else ""
-    argo = [
-        new_code_cell(f"%%argo{session}{f' --deps {pinned(cell.deps)}' if cell.deps else ''}\n{cell.source}")
-        for cell in cells
-    ]
-    end = "%argo stop one" if in_sessions else ""
-    _execute(
-        [new_code_cell("%load_ext uv_argo_magic"), *(item for cell in argo for item in (cell, new_code_cell(end)))],
-        folder,
-        environ,
-    )
+    notebook = [new_code_cell("%load_ext uv_argo_magic")]
+    argo = []
+    for cell in cells:
+        if in_session:
+            notebook.append(new_code_cell(f"{magic}\n{SESSION_RESET}"))
+        argo.append(new_code_cell(f"{magic}{f' --deps {pinned(cell.deps)}' if cell.deps else ''}\n{cell.source}"))
+        notebook.append(argo[-1])
+    _execute(notebook, folder, environ)
     return [normalize(cell.outputs) for cell in argo]
 
 

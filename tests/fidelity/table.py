@@ -40,10 +40,10 @@ def run_plain() -> list[compare.Outputs]:
         return compare.run_plain(cells.CELLS, Path(folder), environ=ENVIRON)
 
 
-def measure(plain: list[compare.Outputs], *, in_sessions: bool = False) -> Differences:
+def measure(plain: list[compare.Outputs], *, in_session: bool = False) -> Differences:
     """Run the cells under `%%argo`; returns the differences as JSON: {cell: {aspect: [plain, argo]}}."""
     with tempfile.TemporaryDirectory() as folder:
-        argo = compare.run_argo(cells.CELLS, Path(folder), environ=ENVIRON, in_sessions=in_sessions)
+        argo = compare.run_argo(cells.CELLS, Path(folder), environ=ENVIRON, in_session=in_session)
     pairs = zip(cells.CELLS, plain, argo, strict=True)
     by_name = {cell.name: compare.differences(*pair) for cell, *pair in pairs}
     return json.loads(json.dumps({name: aspects for name, aspects in by_name.items() if aspects}))  # type: ignore[no-any-return]
@@ -121,7 +121,7 @@ def main() -> None:
     plain = run_plain()
     differences = measure(plain)
     RECORD.write_text(json.dumps(differences, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-    in_sessions = measure(plain, in_sessions=True)
+    in_sessions = measure(plain, in_session=True)
     changed = [name for name in [*differences, *in_sessions] if in_sessions.get(name) != differences.get(name)]
     others = {name: in_sessions.get(name, {}) for name in dict.fromkeys(changed)}
     SESSIONS.write_text(json.dumps(others, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ def test_cell_differs_only_as_recorded(differences, cell):
 
 @pytest.fixture(scope="module")
 def differences_in_sessions(plain):
-    return table.measure(plain, in_sessions=True)
+    return table.measure(plain, in_session=True)
 
 
 @pytest.mark.slow
