@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all browser tests; a new notebook and page for each test."""
+"""One JupyterLab and one Chromium for all browser tests, and a new notebook for each test."""
 
 from __future__ import annotations
 
@@ -48,31 +48,58 @@ def context(lab):
         yield chromium
 
 
-@pytest.fixture
-def open_notebook(lab, context, request):
-    """A function that opens a notebook with these cells, after a first cell that loads the extension."""
-    pages, errors = [], []
+@pytest.fixture(scope="session")
+def shared_page(context):
+    """A function that returns the page in which most tests open their notebooks, since JupyterLab loads slowly."""
+    pages = []
 
-    def open_in_new_page(*cells, kernel="python3", run=True):
-        page = context.new_page()
-        pages.append(page)
-        page.on(
-            "pageerror",
-            lambda error: None if any(known in str(error) for known in KNOWN_ERRORS) else errors.append(str(error)),
-        )
+    def get():
+        if not pages or pages[-1].is_closed():
+            pages.append(jupyter.new_page(context))
+        return pages[-1]
+
+    return get
+
+
+@pytest.fixture
+def open_notebook(lab, context, shared_page, request):
+    """A function that opens a notebook with these cells, after a first cell that loads the extension.
+
+    With `own_page`, the notebook has a page of its own, for a test that closes it, or adds a kernel.
+    """
+    notebooks, own_pages, errors = [], [], []
+    failed_before = request.session.testsfailed
+
+    def report(error):
+        if not any(known in str(error) for known in KNOWN_ERRORS):
+            errors.append(str(error))
+
+    def open_in_page(*cells, kernel="python3", run=True, own_page=False):
+        page = jupyter.new_page(context) if own_page else shared_page()
+        if own_page:
+            own_pages.append(page)
+        page.on("pageerror", report)
+        page.set_viewport_size(jupyter.VIEWPORT)
         # Contains the module's name, because notebooks of the same name share a requirements file.
-        name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}") + f"-{len(pages)}.ipynb"
+        name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}") + f"-{len(notebooks)}.ipynb"
         lab.write(name, "%load_ext uv_argo_magic", *cells, kernel=kernel)
         notebook = jupyter.Notebook(lab, page, name)
+        notebooks.append(notebook)
         notebook.run(0)
         notebook.wait_for_end(0)
         if run:
             notebook.run(1)
         return notebook
 
-    yield open_in_new_page
-    for page in pages:
-        page.close()
+    yield open_in_page
+    for notebook in notebooks:
+        page = notebook.page
+        if page in own_pages or request.session.testsfailed > failed_before:
+            page.close()
+        else:
+            notebook.close()
+            page.unroute_all()
+            page.remove_listener("pageerror", report)
     lab.close_sessions()
     assert errors == []
 

@@ -29,22 +29,23 @@ def printed_pids(notebook):
 
 
 @pytest.mark.parametrize("release", KERNELS)
-@pytest.mark.parametrize("how", ["button", "interrupt", "button after a reload"])
-def test_stop_terminates_all_processes_of_the_cell(open_notebook, kernel, release, how):
-    notebook = open_notebook(LONG_CELL, kernel=kernel(release))
+def test_stop_terminates_all_processes_of_the_cell(open_notebook, kernel, release):
+    notebook = open_notebook(LONG_CELL, kernel=kernel(release), own_page=True, run=False)
     page = notebook.page
-    page.wait_for_selector(BADGE)
-    running = printed_pids(notebook)
-    if how == "button after a reload":
-        notebook.reload()
-    if how.startswith("button"):
-        page.get_by_role("button", name="Stop").click()
-    else:
-        notebook.command("notebook:interrupt-kernel")
-    page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
-    if how != "button after a reload":  # a reloaded page does not show that the cell has ended
-        notebook.wait_for_end(1)
-    text = notebook.cell(1).inner_text()
-    assert "pids" in text
-    assert ("KeyboardInterrupt" if how == "interrupt" else "Stopped") in text
-    until(lambda: not any(map(process_id.mark, running)))
+    for how in ("button", "interrupt", "button after a reload"):
+        notebook.run(1)
+        page.wait_for_selector(BADGE)
+        running = printed_pids(notebook)
+        if how == "button after a reload":
+            notebook.reload()
+        if how.startswith("button"):
+            page.get_by_role("button", name="Stop").click()
+        else:
+            notebook.command("notebook:interrupt-kernel")
+        page.wait_for_selector(f"{STATIC}:has-text('Stopped')")
+        if how != "button after a reload":  # a reloaded page does not show that the cell has ended
+            notebook.wait_for_end(1)
+        text = notebook.cell(1).inner_text()
+        assert "pids" in text
+        assert ("KeyboardInterrupt" if how == "interrupt" else "Stopped") in text
+        until(lambda pids=running: not any(map(process_id.mark, pids)))

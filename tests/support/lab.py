@@ -27,6 +27,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+VIEWPORT = {"width": 1280, "height": 900}
 KERNEL_IDLE = "()=>window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status==='idle'"
 
 
@@ -117,14 +118,27 @@ class Lab:
 
 
 class Notebook:
-    """An open notebook in a page."""
+    """An open notebook in a page; it replaces the one that is open there, without loading JupyterLab again."""
 
     def __init__(self, lab, page, name, *, kernel=True):
         self.lab, self.page, self.name = lab, page, name
-        page.goto(f"http://127.0.0.1:{lab.port}/doc/tree/{name}?token={lab.token}")
+        if page.evaluate("()=>Boolean(window.jupyterapp)"):
+            self.close()
+            self.command("docmanager:open", path=name, factory="Notebook")
+            page.wait_for_function("name=>window.jupyterapp.shell.currentWidget?.context?.path===name", arg=name)
+        else:
+            self.load()
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         if kernel:
             page.wait_for_function(KERNEL_IDLE)
+
+    def load(self):
+        """Load JupyterLab in the page, with this notebook."""
+        self.page.goto(f"http://127.0.0.1:{self.lab.port}/doc/tree/{self.name}?token={self.lab.token}")
+
+    def close(self):
+        """Close the notebook of the page without saving it."""
+        self.page.evaluate("()=>window.jupyterapp.shell.currentWidget?.dispose()")
 
     def reload(self):
         """Save the notebook, and reload the page."""
@@ -135,8 +149,7 @@ class Notebook:
         while "widget-view" not in path.read_text(encoding="utf-8"):
             assert time.monotonic() < deadline, "the live panel was not saved"
             self.page.wait_for_timeout(50)
-        self.page.on("dialog", lambda dialog: dialog.accept())  # leave the page with unsaved changes
-        self.page.reload()
+        self.load()
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
 
     def cell(self, number):
@@ -170,7 +183,7 @@ class Notebook:
 
     def command(self, name, **arguments):
         """Run a command of JupyterLab."""
-        self.page.evaluate("([n,a])=>window.jupyterapp.commands.execute(n,a)", [name, arguments])
+        self.page.evaluate("async([n,a])=>{await window.jupyterapp.commands.execute(n,a)}", [name, arguments])
 
     def wait_for_end(self, number):
         """Wait until a cell has ended and shows its execution number."""
@@ -200,12 +213,19 @@ def browser(play, **options):
     with tempfile.TemporaryDirectory() as profile:
         context = play.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, headless=True, args=list(FLAGS),
-            permissions=["clipboard-read", "clipboard-write"], **{"viewport": {"width": 1280, "height": 900}} | options,
+            permissions=["clipboard-read", "clipboard-write"], **{"viewport": VIEWPORT} | options,
         )  # fmt: skip
         try:
             yield context
         finally:
             context.close()
+
+
+def new_page(context):
+    """A new page that can be left with unsaved changes."""
+    page = context.new_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    return page
 
 
 def unfold(page, name):
