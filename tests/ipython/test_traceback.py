@@ -184,7 +184,7 @@ def plain_and_rebuilt(shell, cell):
     return texts
 
 
-RECURSION_LIMIT = 320
+RECURSION_LIMIT = 240
 """A recursion limit that is enough for pytest, IPython and a traceback that is shortened."""
 FAILING_CELLS = [
     "1/0",
