@@ -28,14 +28,7 @@ def find(entry: RunRecord) -> tuple[Backend, RemoteRun] | None:
         return _in_pod_log(entry)
     session, state, reason = found
     ended = "Succeeded" if reason == "ok" else "Failed"
-    remote = RemoteRun(
-        name=f"{PREFIX}{entry.id}",
-        run=entry.id,
-        nonce=entry.note("nonce"),
-        location="",
-        phase={"running": "Running", "waiting": "Pending"}.get(state, ended),
-        started_at=entry.begun,
-    )
+    remote = _remote_run(entry, phase={"running": "Running", "waiting": "Pending"}.get(state, ended))
     connections, backend, spec = workers.connections_to(session), remote_sessions(session.backend), entry.spec()
     runs = SessionRuns(
         name=session.name,
@@ -55,12 +48,16 @@ def _in_pod_log(entry: RunRecord) -> tuple[Backend, RemoteRun] | None:
     backend, address = remote_sessions(entry.backend), entry.note("worker")
     if backend is None or not address:
         return None
-    remote = RemoteRun(
+    remote = _remote_run(entry, phase="Unknown", location=backend.location(address))
+    return PodLogRuns(backend=backend, address=address, nonce=remote.nonce, session=entry.session), remote
+
+
+def _remote_run(entry: RunRecord, *, phase: str, location: str = "") -> RemoteRun:
+    return RemoteRun(
         name=f"{PREFIX}{entry.id}",
         run=entry.id,
         nonce=entry.note("nonce"),
-        location=backend.location(address),
-        phase="Unknown",
+        location=location,
+        phase=phase,
         started_at=entry.begun,
     )
-    return PodLogRuns(backend=backend, address=address, nonce=remote.nonce, session=entry.session), remote

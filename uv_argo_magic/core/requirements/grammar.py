@@ -49,7 +49,6 @@ OPEN_PAREN = re.compile(r"[ \t]*\([ \t]*")
 CLOSE_PAREN = re.compile(r"[ \t]*\)")
 OPERATOR_AHEAD = re.compile(r"[ \t]*(?=[<>=!~^])")
 
-SPACED = re.compile(r"[ \t\n]*")
 JOINED = re.compile(r"[ \t]*(?:and|or)(?![A-Za-z0-9._-])")
 QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 OPERAND = re.compile(r"[A-Za-z0-9._*+-]+")

@@ -30,7 +30,6 @@ OPENED = "# /// script"
 CLOSED = "# ///"
 MISSPELLED = re.compile(r"#[ \t]*///[ \t]*script[ \t]*")
 TOML_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)")
-SPECIFIER = re.compile(r"(==|~=|!=|<=|>=|<|>)\s*([0-9][0-9A-Za-z.*]*)")
 HTTPS = re.compile(r"https://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~:/@!()*+,;=%-]*)?")
 PLAIN = re.compile(r"[A-Za-z0-9][ -~]{0,99}")
 
