@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.waiting import until
+from support.waiting import LIMIT, until
 
 from uv_argo_magic.backends import fork_server
 from uv_argo_magic.backends.local import LocalBackend
@@ -131,6 +131,7 @@ def test_runs_continue_without_the_fork_server(machine, monkeypatch, number):
     before = machine.server
     before.send_signal(number)
     assert [machine.run(f"print({value})").logs() for value in (1, 2)] == ["1\n", "2\n"]
+    monkeypatch.setattr(fork_server, "PATIENCE", LIMIT)  # a new fork server can start slowly
     assert machine.run(PROCESS, pull=("is_forked",)).values == {"is_forked": True}
     assert machine.server is not before
     assert before.wait(60) == -signal.SIGKILL
