@@ -392,6 +392,7 @@ def test_namespace_setting_overrides_kubeconfig(server):
     assert (argo_client.namespace, argo_client.location) == ("other", "test, namespace other")
 
 
+@pytest.mark.slow
 def test_followed_runs_leave_no_threads(server, begin):
     begin("pass")._is_read.wait(60)
     before = threading.active_count()
@@ -451,6 +452,7 @@ def test_blocking_event_is_shown_within_two_polls():
     items.close()
 
 
+@pytest.mark.slow
 def test_streams_are_reopened_after_sleep(server, begin, monkeypatch):
     offset = [0.0]
     monkeypatch.setitem(follow.Follower.__init__.__kwdefaults__, "clock", lambda: time.time() + offset[0])

@@ -54,6 +54,7 @@ def begin(cell: str, backend=None) -> Run:
     return start(prepare(spec, backend), backend=backend)
 
 
+@pytest.mark.slow
 def test_output_is_complete_despite_cut_streams(rest):
     # Each stream ends within a line, but after a whole second of output: the next request starts there.
     rest.cut_logs_after = 9000

@@ -82,6 +82,7 @@ def test_all_checks_pass(server, arguments, capsys):
     assert f"{HERE} 1.0" in " ".join(lines)
 
 
+@pytest.mark.slow
 def test_missing_finalizer_is_a_note(run_checks):
     checks = run_checks()
     assert checks["at most once"].outcome == "note"
@@ -135,6 +136,7 @@ def test_forbidden_checks_are_notes(server, run_checks):
     assert outcomes(checks, "note") == ["controller", "executor", "at most once"]
 
 
+@pytest.mark.slow
 def test_idle_controller_is_reported(server, run_checks):
     run_checks()
     for workflow in server.workflows.values():

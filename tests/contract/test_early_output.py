@@ -84,6 +84,7 @@ def test_broken_copy_is_continued_from_the_log(server, begin, cut):
     assert (run.logs(), run.state.gaps) == (LINES, ())
 
 
+@pytest.mark.slow
 def test_output_beyond_copy_is_read_from_the_log(server, begin):
     run = begin(f"for _ in range(80): print({LINES!r}, end='')")
     assert run.wait(120).outcome == "Succeeded"

@@ -665,7 +665,9 @@ DEATHS = {
 }
 
 
-@pytest.mark.parametrize("cause", DEATHS)
+@pytest.mark.parametrize(
+    "cause", [pytest.param(cause, marks=pytest.mark.slow if i else ()) for i, cause in enumerate(DEATHS)]
+)
 def test_lost_session_is_reported_with_cause_and_hint(server, notebook, cause):
     end_pod, reason, hint = DEATHS[cause]
     server.events.clear()
