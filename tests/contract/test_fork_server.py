@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.waiting import LIMIT, until
 
+from uv_argo_magic._os import process_id
 from uv_argo_magic.backends import fork_server
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -179,16 +180,9 @@ def test_processes_end_with_the_client():
     )
     root = str(Path(__file__).parents[2])
     ended = subprocess.run([sys.executable, "-c", program, root], check=False, stdout=subprocess.PIPE, text=True)
-    pids = ended.stdout.split()
+    pids = [int(word) for word in ended.stdout.split()]
     assert len(pids) == 4
-    until(lambda: not any(is_running(pid) for pid in pids))
-
-
-def is_running(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    until(lambda: not any(map(process_id.mark, pids)))
 
 
 def count_descriptors() -> int:

@@ -148,7 +148,7 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
     def _read_status(self, seconds: float | None) -> bool:
-        """Read a part of the status; False if there is none within `seconds`. Its end is the end of the process."""
+        """Read what the supervisor wrote; False if it wrote nothing within `seconds`. The pipe closes when it ends."""
         if not select.select([self._status], [], [], seconds)[0]:
             return False
         data = self._status.read(64) or b""

@@ -38,8 +38,8 @@ def main():
             pid = -1
         if not pid:
             requests.detach()
-            status = prepare(folder, *descriptors)
-            supervisor.main(b"", GUEST, status)
+            prepare(folder, *descriptors)
+            supervisor.main(b"", GUEST, descriptors[-1])
         for fd in descriptors:
             os.close(fd)
 
@@ -53,7 +53,7 @@ def receive(requests):
 
 
 def prepare(folder, stdin, stdout, stderr, lifeline, status):
-    """Make this new process like one that was started for this folder; return the descriptor for its status."""
+    """Make this new process like one that was started for this folder."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     for number, fd in enumerate((stdin, stdout, stderr)):
@@ -64,7 +64,6 @@ def prepare(folder, stdin, stdout, stderr, lifeline, status):
     os.environ["UV_ARGO_LIFELINE"] = str(lifeline)
     os.set_inheritable(status, False)
     os.write(status, b"%d\n" % os.getpid())
-    return status
 
 
 if __name__ == "__main__":

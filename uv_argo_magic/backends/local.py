@@ -146,7 +146,7 @@ class _Launch:
         """Let the fork server start the process, as a spare one.
 
         Raises:
-            OSError: it cannot, or there is no space for the folder of the run.
+            OSError: the fork server cannot start it, or the folder of the run cannot be created.
         """
         folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
         try:
