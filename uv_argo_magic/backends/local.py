@@ -9,7 +9,6 @@ Rules:
 from __future__ import annotations
 
 import atexit
-import base64
 import contextlib
 import functools
 import os
@@ -17,19 +16,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic._os import atomic_write, paths
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.backends.base import Capability, Check, Submission
-from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.backends.supervisor_process import Launch, kill
 from uv_argo_magic.core.protocol import events, log_reader
 from uv_argo_magic.core.protocol.whole_lines import whole_lines
 from uv_argo_magic.core.spec import indexes
@@ -40,223 +37,22 @@ from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from types import ModuleType
 
-    from uv_argo_magic.backends.fork_server import ForkedProcess, ForkServer
+    from uv_argo_magic.backends.fork_server import ForkServer
     from uv_argo_magic.backends.sessions import WorkerOptions
+    from uv_argo_magic.backends.supervisor_process import Supervisor, SupervisorProcess
     from uv_argo_magic.core.protocol.events import NodePhase
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.uv.interpreters import Interpreter
-
-    SupervisorProcess = subprocess.Popen[bytes] | prestart.Process | ForkedProcess
 
 PREFIX = "local-"
 MIN_FREE = 2**30
 """With fewer free bytes on the disk, installs are likely to fail."""
 GRACE = 5.0
 """Seconds in which a stopped supervisor can write its last records; it needs about three."""
-
-
-@frozen
-class _Launch:
-    """How to start a supervisor.
-
-    `credentials` are environment variables only for this process, `resources` are its limits, and `output` is the
-    folder for omitted output.
-    """
-
-    program: Program
-    python: str
-    store: Path
-    output: Path | None = None
-    credentials: Mapping[str, str] = field(default_factory=dict)
-    resources: Resources = field(default_factory=Resources)
-    venv: Path | None = None
-    """The path of a persistent environment."""
-    is_spare: bool = False
-    """Whether the process waits on stdin for the payload of a run."""
-
-    @property
-    def spare_key(self) -> tuple[object, ...]:
-        """Launches with equal keys can use the same spare process."""
-        return self.program.guest, self.python, self.store, tuple(sorted(os.environ.items()))
-
-    def start(self) -> _Supervisor:
-        """Start the process.
-
-        Raises:
-            BackendUnavailable: the process cannot be started, or there is no space for its folder.
-        """
-        source = self.program.prestart_source if self.is_spare else self.program.source
-        source = local_limits.prelude(self.resources) + source
-        with contextlib.ExitStack() as cleanup:
-            try:
-                folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
-                cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-                (folder / "program.py").write_text(source, encoding="utf-8")
-                self.store.mkdir(parents=True, exist_ok=True)
-            except OSError as problem:
-                raise BackendUnavailable(
-                    f"cannot create a folder for the run: {problem}", hint="Free some disk space, or set TMPDIR."
-                ) from problem
-            if not os.access(self.store, os.W_OK):
-                raise BackendUnavailable(
-                    f"cannot write to the store of environments, {self.store}",
-                    hint="Make it writable, or set UV_ARGO_HOME to another folder.",
-                )
-            try:
-                command = [self.python, "-I", "-S", str(folder / "program.py")]
-                process, lifeline = self._spawn(command, folder)
-            except OSError as problem:
-                raise BackendUnavailable(
-                    f"cannot start {self.python}: {problem}",
-                    hint="Choose another Python (--python), or close other programs.",
-                ) from problem
-            cleanup.pop_all()
-        return _Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
-
-    def adopt(self) -> _Supervisor | None:
-        """The process that was started in advance (prestart.py); None if there is none that fits.
-
-        If there is none, record how to start one for the next `uv-argo run`.
-        """
-        guest = self.store / "guest" / self.program.digest
-        origin = (self.python, str(guest), str(self.store), dict(os.environ))
-        found = prestart.take()
-        if found is None:
-            if record := prestart.record(python=self.python, guest=str(guest), store=str(self.store), uv=find_uv_bin()):
-                with contextlib.suppress(OSError):
-                    atomic_write.write(Path(record[0]), record[1])
-            return None
-        supervisor = _Supervisor(
-            launch=self,
-            process=found.process,
-            folder=Path(found.folder),
-            lifeline=found.lifeline,
-            key=self.spare_key,
-        )
-        if found.origin != origin:
-            supervisor.close()
-            return None
-        return supervisor
-
-    def fork(self, server: ForkServer) -> _Supervisor:
-        """Let the fork server start the process, as a spare one.
-
-        Raises:
-            OSError: the fork server cannot start it, or the folder of the run cannot be created.
-        """
-        folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
-        try:
-            process, lifeline = server.start(folder)
-        except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return _Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
-
-    def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-        """The process, and our end of its lifeline, which the operating system closes when this process ends."""
-        read_end, write_end = os.pipe()
-        try:
-            with (folder / "supervisor.err").open("wb") as err:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE if self.is_spare else subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=err,
-                    env=self._environ(folder) | {"UV_ARGO_LIFELINE": str(read_end)},
-                    cwd=folder,
-                    pass_fds=(read_end,),
-                    start_new_session=True,
-                )
-        except BaseException:
-            os.close(write_end)
-            raise
-        finally:
-            os.close(read_end)
-        return process, write_end
-
-    def _environ(self, folder: Path) -> dict[str, str]:
-        return (
-            prestart.environment(os.environ, store=str(self.store), folder=str(folder), uv=find_uv_bin())
-            | dict(self.credentials)
-            | ({"UV_ARGO_VENV": str(self.venv)} if self.venv else {})
-            | {"UV_ARGO_OUTPUT": str(self.output or folder / "output.log")}
-        )
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class _Supervisor:
-    """A supervisor process; a spare one does not have a run yet."""
-
-    launch: _Launch
-    process: SupervisorProcess
-    folder: Path
-    lifeline: int
-    key: tuple[object, ...]
-    stopping: bool = False
-    has_exited: bool = False
-    """Whether it wrote its last record or ended, so that the run no longer uses its folder."""
-
-    @property
-    def was_spare(self) -> bool:
-        """Whether it was started as a spare process."""
-        return self.launch.is_spare
-
-    def hand_over(self, launch: _Launch) -> bool:
-        """Send the payload of a run to a spare process; False if this fails."""
-        if self.key != launch.spare_key or self.process.poll() is not None or self.process.stdin is None:
-            return False
-        try:
-            path = os.fsencode(launch.output or self.folder / "output.log")
-            self.process.stdin.write(path + b"\n" + base64.b64decode(launch.program.payload))
-            self.process.stdin.close()
-        except BrokenPipeError:
-            return False
-        self.launch = replace(launch, is_spare=True)
-        return True
-
-    def restart(self) -> _Supervisor:
-        """Start the run again in a new process, after the spare one was killed before it wrote anything.
-
-        Raises:
-            BackendUnavailable: the process cannot be started.
-        """
-        self.close()
-        return replace(self.launch, is_spare=False).start()
-
-    def end_message(self, code: int) -> str:
-        """Why the process ended; "" if its log should have the reason."""
-        number = -code if code < 0 else code - 128
-        # Any other status above 128 is the cell's own exit status, which is in its last record.
-        if number in set(signal.Signals):
-            return f"the supervisor process was terminated by {signal.Signals(number).name}"
-        if code == 0:
-            return ""
-        try:
-            text = (self.folder / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:  # the cell can remove the folder of its run
-            return ""
-        line = text.rsplit("\n", 1)[-1]
-        # A full disk is the only error before the first record that a user can fix.
-        return (
-            f"{line}; free some space, or set UV_ARGO_HOME to a folder on another disk"
-            if "[Errno 28]" in line
-            else line
-        )
-
-    def close(self) -> None:
-        """Kill the process if it is running, and remove its folder."""
-        _kill(self.process)
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        os.close(self.lifeline)
-        self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class LocalBackend:
@@ -274,10 +70,10 @@ class LocalBackend:
         self._store = store
         self._lock = threading.Lock()
         """Guards the attributes below, because different threads submit, follow and delete runs."""
-        self._runs: dict[str, _Supervisor] = {}
-        self._ending: list[_Supervisor] = []
+        self._runs: dict[str, Supervisor] = {}
+        self._ending: list[Supervisor] = []
         """Supervisors that are being deleted, by a daemon thread."""
-        self._spare: _Supervisor | None = None
+        self._spare: Supervisor | None = None
         self._fork_server: tuple[tuple[object, ...], ForkServer] | None = None
         """The fork server with the `spare_key` of the launches that it is for."""
         atexit.register(self._remove_folders)
@@ -315,7 +111,7 @@ class LocalBackend:
             )
         run_folder = paths.run_dir(run_id)
         credentials = indexes.credentials(spec.settings)
-        launch = _Launch(
+        launch = Launch(
             program=program,
             python=interpreters.find(spec.python).path,
             store=self._store_folder(),
@@ -387,7 +183,7 @@ class LocalBackend:
             supervisor.process.send_signal(signal.SIGTERM)
         if not supervisor.stopping:
             supervisor.stopping = True
-            timer = threading.Timer(GRACE, _kill, (supervisor.process,))
+            timer = threading.Timer(GRACE, kill, (supervisor.process,))
             timer.daemon = True
             timer.start()
 
@@ -445,7 +241,7 @@ class LocalBackend:
         try:
             python = interpreters.find(spec.python).path
             program = programs.Program(guest=guest, payload="", nonce="")
-            launch = _Launch(program=program, python=python, store=self._store_folder(), is_spare=True)
+            launch = Launch(program=program, python=python, store=self._store_folder(), is_spare=True)
             spare = self._fork_spare(launch) or launch.adopt() or launch.start()
         except (BackendUnavailable, SpecError):
             return  # the next run starts its own process, and reports the error
@@ -455,7 +251,7 @@ class LocalBackend:
         if extra is not None:
             extra.close()  # another thread has started one in the meantime
 
-    def _fork_spare(self, launch: _Launch) -> _Supervisor | None:
+    def _fork_spare(self, launch: Launch) -> Supervisor | None:
         """A spare process of the fork server; None if no run is in progress, or if this fails."""
         if not self._runs or sys.platform != "linux":
             return None
@@ -488,7 +284,7 @@ class LocalBackend:
     def _store_folder(self) -> Path:
         return self._store or paths.cache_dir() / "store"
 
-    def _use_spare(self, launch: _Launch) -> _Supervisor | None:
+    def _use_spare(self, launch: Launch) -> Supervisor | None:
         """The spare process, after sending it the run; None if there is none that fits."""
         with self._lock:
             spare, self._spare = self._spare, None
@@ -522,8 +318,3 @@ def _read(process: SupervisorProcess) -> Iterator[str]:
     """The output of the process in whole lines; the last one may lack its newline."""
     assert process.stdout is not None  # noqa: S101 - started with a pipe
     return whole_lines(iter(functools.partial(os.read, process.stdout.fileno(), 1 << 18), b""))
-
-
-def _kill(process: SupervisorProcess) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()

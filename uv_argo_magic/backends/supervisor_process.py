@@ -1,0 +1,235 @@
+"""The process of a run on this machine: how to start a supervisor, and what to do with one."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uv import find_uv_bin
+
+from uv_argo_magic._os import atomic_write
+from uv_argo_magic.backends import local_limits, prestart
+from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.core.spec.settings import Resources
+from uv_argo_magic.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from uv_argo_magic.backends.fork_server import ForkedProcess, ForkServer
+    from uv_argo_magic.core.spec.program import Program
+
+    SupervisorProcess = subprocess.Popen[bytes] | prestart.Process | ForkedProcess
+
+
+@frozen
+class Launch:
+    """How to start a supervisor.
+
+    `credentials` are environment variables only for this process, `resources` are its limits, and `output` is the
+    folder for omitted output.
+    """
+
+    program: Program
+    python: str
+    store: Path
+    output: Path | None = None
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    venv: Path | None = None
+    """The path of a persistent environment."""
+    is_spare: bool = False
+    """Whether the process waits on stdin for the payload of a run."""
+
+    @property
+    def spare_key(self) -> tuple[object, ...]:
+        """Launches with equal keys can use the same spare process."""
+        return self.program.guest, self.python, self.store, tuple(sorted(os.environ.items()))
+
+    def start(self) -> Supervisor:
+        """Start the process.
+
+        Raises:
+            BackendUnavailable: the process cannot be started, or there is no space for its folder.
+        """
+        source = self.program.prestart_source if self.is_spare else self.program.source
+        source = local_limits.prelude(self.resources) + source
+        with contextlib.ExitStack() as cleanup:
+            try:
+                folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
+                cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+                (folder / "program.py").write_text(source, encoding="utf-8")
+                self.store.mkdir(parents=True, exist_ok=True)
+            except OSError as problem:
+                raise BackendUnavailable(
+                    f"cannot create a folder for the run: {problem}", hint="Free some disk space, or set TMPDIR."
+                ) from problem
+            if not os.access(self.store, os.W_OK):
+                raise BackendUnavailable(
+                    f"cannot write to the store of environments, {self.store}",
+                    hint="Make it writable, or set UV_ARGO_HOME to another folder.",
+                )
+            try:
+                command = [self.python, "-I", "-S", str(folder / "program.py")]
+                process, lifeline = self._spawn(command, folder)
+            except OSError as problem:
+                raise BackendUnavailable(
+                    f"cannot start {self.python}: {problem}",
+                    hint="Choose another Python (--python), or close other programs.",
+                ) from problem
+            cleanup.pop_all()
+        return Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
+
+    def adopt(self) -> Supervisor | None:
+        """The process that was started in advance (prestart.py); None if there is none that fits.
+
+        If there is none, record how to start one for the next `uv-argo run`.
+        """
+        guest = self.store / "guest" / self.program.digest
+        origin = (self.python, str(guest), str(self.store), dict(os.environ))
+        found = prestart.take()
+        if found is None:
+            if record := prestart.record(python=self.python, guest=str(guest), store=str(self.store), uv=find_uv_bin()):
+                with contextlib.suppress(OSError):
+                    atomic_write.write(Path(record[0]), record[1])
+            return None
+        supervisor = Supervisor(
+            launch=self,
+            process=found.process,
+            folder=Path(found.folder),
+            lifeline=found.lifeline,
+            key=self.spare_key,
+        )
+        if found.origin != origin:
+            supervisor.close()
+            return None
+        return supervisor
+
+    def fork(self, server: ForkServer) -> Supervisor:
+        """Let the fork server start the process, as a spare one.
+
+        Raises:
+            OSError: the fork server cannot start it, or the folder of the run cannot be created.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
+        try:
+            process, lifeline = server.start(folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
+
+    def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+        """The process, and our end of its lifeline, which the operating system closes when this process ends."""
+        read_end, write_end = os.pipe()
+        try:
+            with (folder / "supervisor.err").open("wb") as err:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE if self.is_spare else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=err,
+                    env=self._environ(folder) | {"UV_ARGO_LIFELINE": str(read_end)},
+                    cwd=folder,
+                    pass_fds=(read_end,),
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(write_end)
+            raise
+        finally:
+            os.close(read_end)
+        return process, write_end
+
+    def _environ(self, folder: Path) -> dict[str, str]:
+        return (
+            prestart.environment(os.environ, store=str(self.store), folder=str(folder), uv=find_uv_bin())
+            | dict(self.credentials)
+            | ({"UV_ARGO_VENV": str(self.venv)} if self.venv else {})
+            | {"UV_ARGO_OUTPUT": str(self.output or folder / "output.log")}
+        )
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Supervisor:
+    """A supervisor process; a spare one does not have a run yet."""
+
+    launch: Launch
+    process: SupervisorProcess
+    folder: Path
+    lifeline: int
+    key: tuple[object, ...]
+    stopping: bool = False
+    has_exited: bool = False
+    """Whether it wrote its last record or ended, so that the run no longer uses its folder."""
+
+    @property
+    def was_spare(self) -> bool:
+        """Whether it was started as a spare process."""
+        return self.launch.is_spare
+
+    def hand_over(self, launch: Launch) -> bool:
+        """Send the payload of a run to a spare process; False if this fails."""
+        if self.key != launch.spare_key or self.process.poll() is not None or self.process.stdin is None:
+            return False
+        try:
+            path = os.fsencode(launch.output or self.folder / "output.log")
+            self.process.stdin.write(path + b"\n" + base64.b64decode(launch.program.payload))
+            self.process.stdin.close()
+        except BrokenPipeError:
+            return False
+        self.launch = replace(launch, is_spare=True)
+        return True
+
+    def restart(self) -> Supervisor:
+        """Start the run again in a new process, after the spare one was killed before it wrote anything.
+
+        Raises:
+            BackendUnavailable: the process cannot be started.
+        """
+        self.close()
+        return replace(self.launch, is_spare=False).start()
+
+    def end_message(self, code: int) -> str:
+        """Why the process ended; "" if its log should have the reason."""
+        number = -code if code < 0 else code - 128
+        # Any other status above 128 is the cell's own exit status, which is in its last record.
+        if number in set(signal.Signals):
+            return f"the supervisor process was terminated by {signal.Signals(number).name}"
+        if code == 0:
+            return ""
+        try:
+            text = (self.folder / "supervisor.err").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:  # the cell can remove the folder of its run
+            return ""
+        line = text.rsplit("\n", 1)[-1]
+        # A full disk is the only error before the first record that a user can fix.
+        return (
+            f"{line}; free some space, or set UV_ARGO_HOME to a folder on another disk"
+            if "[Errno 28]" in line
+            else line
+        )
+
+    def close(self) -> None:
+        """Kill the process if it is running, and remove its folder."""
+        kill(self.process)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        os.close(self.lifeline)
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def kill(process: SupervisorProcess) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
