@@ -12,8 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.waiting import LIMIT, gated, until
 
-from uv_argo_magic.backends import local_limits
+from uv_argo_magic.backends import local, local_limits
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.engine import run as engine
@@ -151,6 +152,28 @@ def test_concurrent_warming_starts_one_spare_process():
     assert backend._runs[run.name] is spare
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "2\n")
     run._is_read.wait(60)
+
+
+def test_spare_process_for_the_next_run_of_a_sequence_starts_early(monkeypatch, tmp_path):
+    backend = LocalBackend()
+    end = tmp_path / "end"
+
+    def has_spare(*, is_expected: bool) -> bool:
+        backend.warm(guest_text(), RunSpec(cell=""))
+        run = engine.start(prepare(RunSpec(cell=gated(end))), backend=backend)
+        until(lambda: run.state.hello and (backend._spare or not is_expected))
+        end.touch()
+        run.wait(60)
+        run._is_read.wait(60)
+        end.unlink()
+        return backend._spare is not None
+
+    monkeypatch.setattr(local, "SEQUENCE", LIMIT)
+    assert [has_spare(is_expected=False), has_spare(is_expected=True), has_spare(is_expected=True)] == [
+        False, True, True,
+    ]  # fmt: skip
+    monkeypatch.setattr(local, "SEQUENCE", 0.0)  # as after a pause
+    assert not has_spare(is_expected=False)
 
 
 LIMITED = """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import math
 import os
 import shutil
 import signal
@@ -53,13 +54,16 @@ MIN_FREE = 2**30
 """With fewer free bytes on the disk, installs are likely to fail."""
 GRACE = 5.0
 """Seconds in which a stopped supervisor can write its last records; it needs about three."""
+SEQUENCE = 0.2
+"""A run that starts within these seconds after the last one is part of a sequence, such as a loop or Run All Cells."""
 
 
 class LocalBackend:
     """Runs programs as processes on this machine (Linux, macOS).
 
-    After `warm`, a spare process waits for the next run: its Python has started, and it has no data of any run. While
-    runs are in progress, a fork server starts the spare processes (fork_server.py).
+    After `warm`, a spare process waits for the next run: its Python has started, and it has no data of any run. In a
+    sequence, it starts while the run before it is in progress. While runs are in progress, a fork server starts the
+    spare processes (fork_server.py).
     """
 
     capabilities = Capability.DETACH | Capability.LOCAL
@@ -74,6 +78,8 @@ class LocalBackend:
         self._ending: list[Supervisor] = []
         """Supervisors that are being deleted, by a daemon thread."""
         self._spare: Supervisor | None = None
+        self._ended_at = -math.inf
+        """The time at which the last run ended, on the monotonic clock."""
         self._fork_server: tuple[tuple[object, ...], ForkServer] | None = None
         """The fork server with the `spare_key` of the launches that it is for."""
         atexit.register(self._remove_folders)
@@ -123,6 +129,8 @@ class LocalBackend:
         supervisor = (None if _needs_own_process(spec) else self._use_spare(launch)) or launch.start()
         name = f"{PREFIX}{run_id}"
         with self._lock:
+            is_alone = all(other.has_exited for other in self._runs.values())
+            supervisor.is_in_sequence = is_alone and time.monotonic() - self._ended_at < SEQUENCE
             self._runs[name] = supervisor
         return Submission(name=name)
 
@@ -158,11 +166,15 @@ class LocalBackend:
         yield events.NodePhase(phase="Running", t=time.time(), uid=str(supervisor.process.pid))
         has_output = False
         for text in _read(supervisor.process):
-            has_output = True
             supervisor.has_exited = '"exit"' in text and bool(
                 log_reader.exit_reason(text, supervisor.launch.program.nonce)
             )
+            if supervisor.has_exited:
+                self._ended_at = time.monotonic()
             yield text
+            if not has_output and supervisor.is_in_sequence and supervisor.was_spare and not supervisor.has_exited:
+                self._keep_spare(supervisor.launch.for_spare())
+            has_output = True
         if supervisor.was_spare and not has_output and not supervisor.stopping:
             # The spare process was killed while it waited. Without a first record, the cell has not started.
             supervisor = supervisor.restart()
@@ -234,16 +246,22 @@ class LocalBackend:
 
     def warm(self, guest: str, spec: RunSpec) -> None:
         """Start a spare process for such a run, unless there is one, or the run cannot use a spare process."""
-        with self._lock:
-            has_spare = self._spare is not None
-        if has_spare or _needs_own_process(spec) or sys.platform == "win32":
+        if _needs_own_process(spec) or sys.platform == "win32":
             return
-        try:
+        with contextlib.suppress(SpecError):  # the next run reports the error
             python = interpreters.find(spec.python).path
             program = programs.Program(guest=guest, payload="", nonce="")
-            launch = Launch(program=program, python=python, store=self._store_folder(), is_spare=True)
+            self._keep_spare(Launch(program=program, python=python, store=self._store_folder()).for_spare())
+
+    def _keep_spare(self, launch: Launch) -> None:
+        """Start a spare process, unless there is one."""
+        with self._lock:
+            has_spare = self._spare is not None
+        if has_spare:
+            return
+        try:
             spare = self._fork_spare(launch) or launch.adopt() or launch.start()
-        except (BackendUnavailable, SpecError):
+        except BackendUnavailable:
             return  # the next run starts its own process, and reports the error
         with self._lock:
             extra = self._spare

@@ -54,6 +54,11 @@ class Launch:
         """Launches with equal keys can use the same spare process."""
         return self.program.guest, self.python, self.store, tuple(sorted(os.environ.items()))
 
+    def for_spare(self) -> Launch:
+        """How to start a spare process for a run like this one."""
+        program = replace(self.program, payload="", nonce="")
+        return Launch(program=program, python=self.python, store=self.store, is_spare=True)
+
     def start(self) -> Supervisor:
         """Start the process.
 
@@ -168,6 +173,8 @@ class Supervisor:
     lifeline: int
     key: tuple[object, ...]
     stopping: bool = False
+    is_in_sequence: bool = False
+    """Whether the run started directly after another one, so that a third one is likely."""
     has_exited: bool = False
     """Whether it wrote its last record or ended, so that the run no longer uses its folder."""
 
