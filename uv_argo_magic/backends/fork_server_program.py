@@ -8,6 +8,7 @@ stderr, the supervisor's end of the lifeline, and a pipe for its status. The sup
 pipe, and its exit status at its end. The process ends when the client closes the socket; its supervisors do not.
 """
 
+import contextlib
 import gc
 import os
 import signal
@@ -18,6 +19,9 @@ import sys
 GUEST = sys.argv[1]
 sys.path.append(GUEST)
 from uv_argo_guest import supervisor  # noqa: E402 - the argument says where it is
+
+with contextlib.suppress(ImportError):
+    import ctypes  # noqa: F401 - both processes of each supervisor would import it (`processes.adopt`)
 
 LONGEST_PATH = 4096
 DESCRIPTORS = 5
