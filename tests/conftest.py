@@ -24,8 +24,8 @@ import sys
 import pytest
 from hypothesis import settings
 
-settings.register_profile("quick", deadline=None, max_examples=20)
-settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.register_profile("quick", deadline=None, max_examples=10)
+settings.register_profile("thorough", deadline=None, max_examples=50)
 settings.load_profile("thorough" if os.environ.get("UV_ARGO_TEST_STRICT") else "quick")
 
 sys.dont_write_bytecode = False
