@@ -138,8 +138,11 @@ def test_runs_continue_without_the_fork_server(machine, monkeypatch, number):
     assert before.wait(60) == -signal.SIGKILL
 
 
-def test_changed_files_of_the_guest_are_not_used(machine):
+@pytest.mark.parametrize("has_spare", [False, True])
+def test_changed_files_of_the_guest_are_not_used(machine, has_spare):
     machine.run("1")
+    if has_spare:
+        machine.warm()
     (folder,) = (Path(os.environ["UV_ARGO_HOME"]) / "cache" / "store" / "guest").glob("*/uv_argo_guest")
     changed = folder / "execute.py"
     changed.chmod(0o644)

@@ -29,16 +29,19 @@ PATIENCE = 5.0
 class ForkServer:
     """The client of one fork server (Linux).
 
-    `guest` is the guest of a Program, and `folder` the folder for its files in the store.
+    `guest` is the guest of a Program, and `folder` the folder for its files in the store. A cell that is in progress
+    could change these files while a process imports them; after a change, the fork server and its supervisors that wait
+    are not used.
 
     Raises:
         OSError: the process cannot be started.
     """
 
     def __init__(self, python: str, guest: str, folder: Path, environ: dict[str, str]) -> None:
-        self._folder = folder
-        self._files: dict[str, str] = json.loads(zlib.decompress(base64.b64decode(guest)))
-        integrity.put(str(folder), self._files)
+        files: dict[str, str] = json.loads(zlib.decompress(base64.b64decode(guest)))
+        integrity.put(str(folder), files)
+        self._paths = [os.path.join(folder, name) for name in files]  # noqa: PTH118 - for `os.stat`, at each run
+        self._changed_at = _change_times(self._paths)
         with contextlib.ExitStack() as cleanup:
             self._channel, theirs = map(cleanup.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             self._process = subprocess.Popen(
@@ -55,13 +58,16 @@ class ForkServer:
         self.close = weakref.finalize(self, _close, self._channel, self._process)
         """End the process; the supervisors that it started continue."""
 
+    def is_current(self) -> bool:
+        """Whether the guest's files have not changed since before the process was started."""
+        return _change_times(self._paths) == self._changed_at
+
     def start(self, folder: Path) -> tuple[ForkedProcess, int]:
         """Start a supervisor for the run with this folder; return it with our end of its lifeline.
 
         Raises:
             OSError: the fork server has ended, or does not read, or there are too many descriptors.
         """
-        integrity.put(str(self._folder), self._files)  # a cell could have changed the files, or removed the store
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             stdin_reader, stdin = _pipe(theirs, ours)
             stdout, stdout_writer = _pipe(ours, theirs)
@@ -73,6 +79,14 @@ class ForkServer:
             socket.send_fds(self._channel, [os.fsencode(folder)], descriptors)
             ours.pop_all()
         return ForkedProcess(self._process, stdin, stdout, status), lifeline
+
+
+def _change_times(paths: list[str]) -> list[int]:
+    """The times of the last change of the files or their metadata, in nanoseconds; [] if one of them is missing."""
+    try:
+        return [os.stat(path).st_ctime_ns for path in paths]  # noqa: PTH116 - pathlib takes twice as long
+    except OSError:
+        return []
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:

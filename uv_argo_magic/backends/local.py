@@ -173,7 +173,7 @@ class LocalBackend:
                 self._ended_at = time.monotonic()
             yield text
             if not has_output and supervisor.is_in_sequence and supervisor.was_spare and not supervisor.has_exited:
-                self._keep_spare(supervisor.launch.for_spare())
+                self._keep_spare(supervisor.launch.for_spare(), forks_only=True)
             has_output = True
         if supervisor.was_spare and not has_output and not supervisor.stopping:
             # The spare process was killed while it waited. Without a first record, the cell has not started.
@@ -253,16 +253,18 @@ class LocalBackend:
             program = programs.Program(guest=guest, payload="", nonce="")
             self._keep_spare(Launch(program=program, python=python, store=self._store_folder()).for_spare())
 
-    def _keep_spare(self, launch: Launch) -> None:
-        """Start a spare process, unless there is one."""
+    def _keep_spare(self, launch: Launch, *, forks_only: bool = False) -> None:
+        """Start a spare process, unless there is one; with `forks_only`, only by the fork server."""
         with self._lock:
             has_spare = self._spare is not None
         if has_spare:
             return
         try:
-            spare = self._fork_spare(launch) or launch.adopt() or launch.start()
+            spare = self._fork_spare(launch) or (None if forks_only else launch.adopt() or launch.start())
         except BackendUnavailable:
             return  # the next run starts its own process, and reports the error
+        if spare is None:
+            return
         with self._lock:
             extra = self._spare
             self._spare = spare
@@ -278,7 +280,7 @@ class LocalBackend:
         try:
             with self._lock:
                 key, server = self._fork_server or ((), None)
-                if server is None or key != launch.spare_key:
+                if server is None or key != launch.spare_key or not server.is_current():
                     if server is not None:
                         server.close()
                     guest = launch.program.guest

@@ -130,7 +130,9 @@ class Launch:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
+        return Supervisor(
+            launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key, fork_server=server
+        )
 
     def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         """The process, and our end of its lifeline, which the operating system closes when this process ends."""
@@ -172,6 +174,8 @@ class Supervisor:
     folder: Path
     lifeline: int
     key: tuple[object, ...]
+    fork_server: ForkServer | None = None
+    """The fork server that started it."""
     stopping: bool = False
     is_in_sequence: bool = False
     """Whether the run started directly after another one, so that a third one is likely."""
@@ -185,8 +189,10 @@ class Supervisor:
 
     def hand_over(self, launch: Launch) -> bool:
         """Send the payload of a run to a spare process; False if this fails."""
-        if self.key != launch.spare_key or self.process.poll() is not None or self.process.stdin is None:
+        is_current = self.fork_server is None or self.fork_server.is_current()
+        if not is_current or self.key != launch.spare_key or self.process.poll() is not None:
             return False
+        assert self.process.stdin is not None  # noqa: S101 - a spare process has a pipe
         try:
             path = os.fsencode(launch.output or self.folder / "output.log")
             self.process.stdin.write(path + b"\n" + base64.b64decode(launch.program.payload))
