@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.spec.program import Program
 
     SupervisorProcess = subprocess.Popen[bytes] | prestart.Process | ForkedProcess
+
+ENDS = 1.0
+"""Seconds in which the processes of a killed supervisor end."""
 
 
 @frozen
@@ -234,13 +239,25 @@ class Supervisor:
     def close(self) -> None:
         """Kill the process if it is running, and remove its folder."""
         kill(self.process)
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        if self.process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
         os.close(self.lifeline)
         self.process.wait()
+        if self.process.stdout:
+            # The killed process had a child, which ends now. Until then it could create files.
+            _wait_for_end(self.process.stdout.fileno())
+            self.process.stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _wait_for_end(output: int) -> None:
+    """Wait until no process has this output, for at most ENDS."""
+    poll = select.poll()
+    poll.register(output, select.POLLIN)
+    deadline = time.monotonic() + ENDS
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000) and os.read(output, 1 << 16):
+        pass
 
 
 def kill(process: SupervisorProcess) -> None:
