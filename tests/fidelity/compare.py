@@ -30,9 +30,16 @@ SECONDS = 300
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # Replaces the line with %%argo, so that line numbers are the same; a cell magic must be the first line.
 PLAIN_LINE = "# a plain cell"
-# Like `%reset -f`, but without a garbage collection, which takes most of its time. The reset also removes `__spec__`,
-# without which child processes cannot start. A cell may have changed the limit.
-RESET = "get_ipython().reset(new_session=False)\n__spec__ = None\n__import__('sys').setrecursionlimit(1000)"
+# Like `%reset -f`, but its garbage collections find nothing, since they take most of the time. The reset also removes
+# `__spec__`, without which child processes cannot start. A cell may have changed the limit.
+RESET = """\
+import gc, sys
+gc.freeze()
+get_ipython().reset(new_session=False)
+__import__("gc").unfreeze()
+__spec__ = None
+__import__("sys").setrecursionlimit(1000)
+"""
 
 SESSION_RESET = """\
 import sys
