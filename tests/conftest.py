@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import os
 import signal
@@ -58,12 +59,23 @@ def pytest_collection_modifyitems(config, items):
     items.sort(
         key=lambda item: next((index for index, name in enumerate(ORDER) if name in item.path.parts), len(ORDER))
     )
+    mark_slow_cases(items)
     unwanted = {"fidelity"} if not os.environ.get("UV_ARGO_TEST_GALLERIES") else set()
     if "corpus" not in config.option.markexpr:
         unwanted.add("corpus")
     deselected = [item for item in items if any(map(item.get_closest_marker, unwanted))]
     config.hook.pytest_deselected(items=deselected)
     items[:] = [item for item in items if item not in deselected]
+
+
+def mark_slow_cases(items):
+    counts = collections.Counter()
+    for item in items:
+        sample = item.get_closest_marker("sample")
+        test = item.nodeid.partition("[")[0]
+        counts[test] += 1
+        if sample and counts[test] > sample.args[0]:
+            item.add_marker("slow")
 
 
 def pytest_collection_finish():

@@ -49,6 +49,7 @@ def run_template(tmp_path, index):
     return run_template
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("dependencies", "file", "version"),
     [

@@ -92,6 +92,7 @@ def test_only_user_settings_override_the_template(make_spec):
     assert workflow["metadata"]["labels"]["team"] == "blue"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("fields", "rejected"),
     [

@@ -76,6 +76,7 @@ def test_output_and_outcome_arrive_before_the_log(server, begin, tmp_path):
     assert run.state.node.phase == "Succeeded"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("cut", [0, 1, 100, 700, 5000])
 def test_broken_copy_is_continued_from_the_log(server, begin, cut):
     server.forward_cuts = [cut] * 50

@@ -286,6 +286,7 @@ PAGES = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("trouble", "cause", "message", "retryable"), [(k, *v) for k, v in PAGES.items()])
 def test_fault_of_package_page_is_reported(index, uv, trouble, cause, message, retryable):
     line = pinned(index.add("alpha", "1.0"))
@@ -307,6 +308,7 @@ FILES = PAGES | {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("trouble", "cause", "message", "retryable"), [(k, *v) for k, v in FILES.items()])
 def test_fault_of_package_file_is_reported(index, uv, trouble, cause, message, retryable):
     line = pinned(index.add("alpha", "1.0"))

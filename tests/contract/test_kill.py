@@ -103,11 +103,12 @@ def environments(folder: Path) -> list[Path]:
     return list((folder / "cache" / "store" / "trees").glob("*"))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "victim",
     ["kernel", "supervisor", "parent of supervisor", "cell", "uv", "kernel and supervisor", "cell and supervisor"],
 )
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 3))])
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_process_leaves_no_process_or_broken_environment(
     victim: str, seed: int, tmp_path: Path, index: IndexServer
 ) -> None:
@@ -153,6 +154,7 @@ time.sleep(1000)
 """
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_spare_process_ends_with_the_kernel(seed: int, tmp_path: Path) -> None:
     environ = os.environ | {"UV_ARGO_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}

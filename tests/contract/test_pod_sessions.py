@@ -210,6 +210,7 @@ def test_autoscalers_do_not_evict_sessions_by_default(server, notebook, line, pr
     assert (annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict") == "false") == prevented
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("line", "keep", "expected"),
     [
@@ -277,6 +278,7 @@ def test_session_from_template_keeps_state_and_adds_packages(server, notebook, t
         notebook.run("1", "-s --restart --set disruption=allow")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("line", "resource", "amount", "expected"),
     [
@@ -421,6 +423,7 @@ def test_ended_kernel_does_not_block_the_next(server, notebook, monkeypatch):
     assert notebook.text("print(z)") == "7\n"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("cut", [0, 1, 40, 400, 3000])
 def test_broken_connections_lose_and_repeat_no_output(server, notebook, cut):
     notebook.run("done = []")
@@ -665,9 +668,8 @@ DEATHS = {
 }
 
 
-@pytest.mark.parametrize(
-    "cause", [pytest.param(cause, marks=pytest.mark.slow if i else ()) for i, cause in enumerate(DEATHS)]
-)
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("cause", DEATHS)
 def test_lost_session_is_reported_with_cause_and_hint(server, notebook, cause):
     end_pod, reason, hint = DEATHS[cause]
     server.events.clear()

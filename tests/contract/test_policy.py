@@ -147,6 +147,7 @@ def test_blocked_dependency_is_refused_before_install(uv_argo, folder, index):
     assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "arguments",
     [

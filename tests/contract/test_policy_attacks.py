@@ -156,6 +156,7 @@ def test_urls_paths_and_non_ascii_names_are_refused(uv_argo, evil, requirement, 
     assert is_refused(uv_argo, evil, "run", "s.py", "--deps", requirement, reason=reason)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("spelling", ["be-ta", "Be_Ta", "BE.TA", "be--ta", 'be-ta; python_version > "3"', "be-ta>=1"])
 def test_other_spellings_of_blocked_name_are_refused(uv_argo, evil, spelling):
     assert is_refused(uv_argo, evil, "run", "s.py", "--deps", spelling, reason="is blocked")

@@ -78,6 +78,7 @@ def resolve(index, tmp_path):
     return resolve
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("suffix", "expected"),
     [

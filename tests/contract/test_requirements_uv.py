@@ -51,6 +51,7 @@ def test_uv_reports_syntax_errors(run_uv):
     assert "parse" in stderr
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("text", [text for text, _ in ACCEPTED.values()], ids=ACCEPTED)
 def test_uv_parses_accepted_lists(run_uv, text):
     check_uv_parses(run_uv, parse(text))

@@ -341,6 +341,7 @@ def test_unreachable_index_leaves_requirements_unresolved(index, resolve, troubl
     assert names(resolve("alpha>=1 beta; python_version < '3'")) == ["alpha 1.0"], "the failure was cached"
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("trouble", "resolved_in_pod", "message"),
     [
@@ -481,6 +482,7 @@ def only_file(folder):
     return file
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "damage",
     [

@@ -23,6 +23,7 @@ def test_reading_values_imports_no_library():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("packages", ["pandas", "pandas pyarrow"])
 def test_dataframe_is_pushed_and_pulled(packages):
     frame = pandas.DataFrame(

@@ -34,6 +34,7 @@ def policy_error(shell, text):
     return str(error)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "text",
     [

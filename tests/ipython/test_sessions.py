@@ -148,7 +148,8 @@ def test_session_can_be_taken_from_a_stopped_kernel(kernels):
     assert "2" in second.run(f"%%argo {name}\nx").text
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_session_of_a_killed_kernel_is_free(kernels, number):
     first, second = kernels(), kernels()
     first.run("%%argo -s killed\nx = 1")
