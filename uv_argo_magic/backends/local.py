@@ -130,7 +130,8 @@ class LocalBackend:
         name = f"{PREFIX}{run_id}"
         with self._lock:
             is_alone = all(other.has_exited for other in self._runs.values())
-            supervisor.is_in_sequence = is_alone and time.monotonic() - self._ended_at < SEQUENCE
+            follows = is_alone and time.monotonic() - self._ended_at < SEQUENCE
+            supervisor.is_in_sequence = follows and supervisor.was_spare
             self._runs[name] = supervisor
         return Submission(name=name)
 
@@ -172,7 +173,7 @@ class LocalBackend:
             if supervisor.has_exited:
                 self._ended_at = time.monotonic()
             yield text
-            if not has_output and supervisor.is_in_sequence and supervisor.was_spare and not supervisor.has_exited:
+            if not has_output and supervisor.is_in_sequence and not supervisor.has_exited:
                 self._keep_spare(supervisor.launch.for_spare(), forks_only=True)
             has_output = True
         if supervisor.was_spare and not has_output and not supervisor.stopping:
@@ -251,7 +252,7 @@ class LocalBackend:
         with contextlib.suppress(SpecError):  # the next run reports the error
             python = interpreters.find(spec.python).path
             program = programs.Program(guest=guest, payload="", nonce="")
-            self._keep_spare(Launch(program=program, python=python, store=self._store_folder()).for_spare())
+            self._keep_spare(Launch(program=program, python=python, store=self._store_folder(), is_spare=True))
 
     def _keep_spare(self, launch: Launch, *, forks_only: bool = False) -> None:
         """Start a spare process, unless there is one; with `forks_only`, only by the fork server."""

@@ -183,7 +183,7 @@ class Supervisor:
     """The fork server that started it."""
     stopping: bool = False
     is_in_sequence: bool = False
-    """Whether the run started directly after another one, so that a third one is likely."""
+    """Whether the run started directly after another one, in a spare process, so that a third run is likely."""
     has_exited: bool = False
     """Whether it wrote its last record or ended, so that the run no longer uses its folder."""
 
