@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -106,7 +107,7 @@ def open_notebook(lab, context, shared_page, request):
 
 @pytest.fixture(scope="session")
 def kernel(lab, tmp_path_factory):
-    """A function that installs this release of ipykernel in its own environment, and returns the name of the kernel.
+    """A function that installs this release of ipykernel, unless the tests use it, and returns the name of the kernel.
 
     UV_ARGO_TEST_KERNELS is a folder that stores the environments (k7.3.0, ...) for later test runs.
     """
@@ -114,6 +115,8 @@ def kernel(lab, tmp_path_factory):
     root = Path(folder) if folder else tmp_path_factory.mktemp("kernels")
 
     def install_kernel(release):
+        if release == importlib.metadata.version("ipykernel"):
+            return "python3"
         python = root / f"k{release}" / "bin" / "python"
         if not python.exists():
             uv = [sys.executable, "-m", "uv"]
