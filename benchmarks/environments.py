@@ -45,7 +45,7 @@ OURS = ("a cell", f"{AT_ONCE} runs")
 """Contestants that are cells with their environment, as in a notebook."""
 CONDITIONS = (
     "The environments of the second table were removed before; uv's cache, pip's cache and the byte code of the store "
-    "were not. In the last table, one run installs and the others wait; each of them starts two Pythons."
+    "were not. In the last table, one run installs and the others wait; each of them starts a Python."
 )
 BASE = getattr(sys, "_base_executable", sys.executable)
 
