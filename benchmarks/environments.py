@@ -207,13 +207,13 @@ def tables(bench: Bench, count: int, many: int) -> Iterator[tuple[str, dict[str,
 
 def many_runs(bench: Bench, packages: str, many: int) -> tuple[str, dict[str, float], str]:
     """The table of many runs that do nothing, in rounds of a block of each; the expensive ones run less often."""
+    seldom = "venv and pip install"
     contestants: dict[str, tuple[int, Callable[[], float]]] = {
         "a cell": (BLOCK, lambda: bench.cell(packages, "pass")),
         "python -c pass": (BLOCK, lambda: bench.command(BASE, "-c", "pass")),
         "uv venv, uv pip install": (max(1, BLOCK // 50), lambda: bench.bare_uv(packages, "pass")),
-        "venv and pip install": (1, lambda: bench.pip(packages, "pass")),
+        seldom: (1, lambda: bench.pip(packages, "pass")),
     }
-    seldom = "venv and pip install"
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(3):  # from the second one on, a process for the next run waits, and has a folder
         bench.cell(packages, "pass")

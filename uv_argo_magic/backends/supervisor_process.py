@@ -68,7 +68,7 @@ class Launch:
         """Start the process.
 
         Raises:
-            BackendUnavailable: the process cannot be started, or there is no space for its folder.
+            BackendUnavailable: the process cannot be started, or its folder cannot be created.
         """
         source = self.program.prestart_source if self.is_spare else self.program.source
         source = local_limits.prelude(self.resources) + source
@@ -96,12 +96,12 @@ class Launch:
                     hint="Choose another Python (--python), or close other programs.",
                 ) from problem
             cleanup.pop_all()
-        return Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key)
+        return Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline)
 
     def adopt(self) -> Supervisor | None:
-        """The process that was started in advance (prestart.py); None if there is none that fits.
+        """Take the process that was started in advance (prestart.py); return None if it does not exist or does not fit.
 
-        If there is none, record how to start one for the next `uv-argo run`.
+        If it does not exist, record how to start one in advance at the next `uv-argo run`.
         """
         guest = self.store / "guest" / self.program.digest
         origin = (self.python, str(guest), str(self.store), dict(os.environ))
@@ -111,13 +111,7 @@ class Launch:
                 with contextlib.suppress(OSError):
                     atomic_write.write(Path(record[0]), record[1])
             return None
-        supervisor = Supervisor(
-            launch=self,
-            process=found.process,
-            folder=Path(found.folder),
-            lifeline=found.lifeline,
-            key=self.spare_key,
-        )
+        supervisor = Supervisor(launch=self, process=found.process, folder=Path(found.folder), lifeline=found.lifeline)
         if found.origin != origin:
             supervisor.close()
             return None
@@ -135,9 +129,7 @@ class Launch:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Supervisor(
-            launch=self, process=process, folder=folder, lifeline=lifeline, key=self.spare_key, fork_server=server
-        )
+        return Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, fork_server=server)
 
     def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         """The process, and our end of its lifeline, which the operating system closes when this process ends."""
@@ -178,7 +170,8 @@ class Supervisor:
     process: SupervisorProcess
     folder: Path
     lifeline: int
-    key: tuple[object, ...]
+    key: tuple[object, ...] = field(init=False)
+    """The `spare_key` when the process was started; the environment variables can change later."""
     fork_server: ForkServer | None = None
     """The fork server that started it."""
     stopping: bool = False
@@ -186,6 +179,10 @@ class Supervisor:
     """Whether the run started directly after another one, in a spare process, so that a third run is likely."""
     has_exited: bool = False
     """Whether it wrote its last record or ended, so that the run no longer uses its folder."""
+
+    def __post_init__(self) -> None:
+        """Store the key."""
+        self.key = self.launch.spare_key
 
     @property
     def was_spare(self) -> bool:
