@@ -120,16 +120,44 @@ def test_byte_code_of_session_is_shared(run_cell, tmp_path, index, monkeypatch):
 
 def test_byte_code_of_changed_file_is_not_shared(run_cell):
     code = (
-        "import os, importlib.util\n"
+        "import os, importlib\n"
         "path = importlib.util.find_spec('alpha').origin\n"
         "os.chmod(path, 0o644)\n"
         "open(path, 'w').write('VALUE = 7\\n')\n"
-        "import alpha\n"
+        "importlib.import_module('alpha')\n"
         "open(path, 'w').write('VALUE = 1\\n')\n"
     )
     assert run_cell(code).status == "Succeeded"
     assert is_compiled(run_cell, "alpha", "alpha gamma") == "False False\n"
     assert run_cell(SHOW, "alpha gamma").logs().startswith("1 ")
+
+
+WAIT_FOR_BYTE_CODE = """\
+import importlib.util, os, time
+path = importlib.util.find_spec("alpha").cached
+deadline = time.monotonic() + 20
+while not os.path.exists(path) and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(os.path.exists(path))
+def later():
+    import alpha
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="another core compiles the modules")
+def test_imported_modules_of_new_environment_are_compiled_in_advance(run_cell):
+    first, second = run_cell(WAIT_FOR_BYTE_CODE), run_cell("import alpha")
+    assert (first.logs(), first.state.notes) == ("True\n", ())
+    assert (second.state.installed.cached, second.state.notes) == (True, ())
+    assert is_compiled(run_cell, "alpha", "alpha gamma") == "True True\n"
+
+
+def test_cell_does_not_wait_for_modules_that_are_compiled_in_advance(run_cell, index):
+    index.add("big", "1.0", files={f"big{number}.py": "x = 1\n" * 20_000 for number in range(50)})
+    run = run_cell("if False:\n    import " + ", ".join(f"big{number}" for number in range(50)), deps="big")
+    assert (run.status, run.state.notes) == ("Succeeded", ())
+    assert len(list(site().glob("__pycache__/*.pyc"))) < 50
+    assert list(site().glob("__pycache__/*.pyc.*")) == []
 
 
 def test_unused_byte_code_is_removed_after_a_month(run_cell, monkeypatch):

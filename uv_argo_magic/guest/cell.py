@@ -199,6 +199,10 @@ class Cell:
             waits = [max(0.0, moment - now) for moment in [*due, beat]]
             partial = self.out.wait()
             self._read(min(waits if partial is None else [*waits, partial]))
+        if self.host.precompiler:
+            self.host.precompiler.terminate()
+            self.host.precompiler.wait()
+            self.host.precompiler = None
         self._drain()
         return self.cause
 

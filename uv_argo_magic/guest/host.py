@@ -31,6 +31,8 @@ class Host:
         self.watched = []
         """(tree, watch) of the environments that other runs use too."""
         self.process = None
+        self.precompiler = None
+        """The process that compiles what the cell imports (install/precompile.py), if any."""
         self.stopping = False
         # The run stops when one of these is closed: by the end of the parent process, or of the client.
         self.lifelines = [above]

@@ -127,6 +127,10 @@ class Supervisor:
         sites = [tree.site] if tree and not persistent else []
         if self.settings["base"]:
             sites += self._base_folders()
+        if tree and not tree.cached and not installer.handoff:
+            from .install import precompile
+
+            self.host.precompiler = precompile.start(self.host, tree.site, self.payload["cell"])
         return self._run_cell(sites)
 
     def _variables(self):
