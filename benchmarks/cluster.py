@@ -22,8 +22,8 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.backends.argo import client
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.errors import BackendError
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import page
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

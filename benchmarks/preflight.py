@@ -23,7 +23,7 @@ from uv import find_uv_bin
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine import run as engine
+from uv_argo_magic.engine import start_run
 from uv_argo_magic.uv import interpreters, resolver
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def repeated(home: Path, count: int) -> dict[str, float]:
 
     def run() -> float:
         begun = time.perf_counter()
-        made = engine.start(prepare(spec, notebook=notebook), warm=True)
+        made = start_run.start(prepare(spec, notebook=notebook), warm=True)
         made.wait(600)
         took = time.perf_counter() - begun
         made.raise_for_state()

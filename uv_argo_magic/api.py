@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from uv_argo_magic.core.spec.run_spec import Settings
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.engine.run import Run
 
 LOGGER = logging.getLogger("uv_argo_magic")

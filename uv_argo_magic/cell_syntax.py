@@ -70,7 +70,7 @@ def syntax_error(cell: str, name: str, offset: int) -> SyntaxError | None:
 def refuse_invalid_python(get_name: Callable[[], str], cell: str, code: str = "", offset: int = 1) -> None:
     """Refuse a cell that this Python cannot compile. `get_name` returns its file name; `offset` lines are above it.
 
-    `code` is the translation of a cell with IPython's syntax (engine/ipython_syntax.py); "" for plain Python.
+    `code` is the translation of a cell with IPython's syntax (ipython_syntax.py); "" for plain Python.
 
     Raises:
         CellFailed: the cell has a syntax error; IPython shows it like that of a plain cell.

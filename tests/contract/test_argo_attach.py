@@ -22,8 +22,8 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.client import ArgoClient
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import new_id
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import new_id
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 

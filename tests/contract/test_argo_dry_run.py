@@ -13,7 +13,7 @@ from support.argo_server import LABEL, ArgoServer
 
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.preparation.prepare import prepare
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -20,9 +21,12 @@ from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.protocol.events import NodePhase
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.core.view import messages
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import Run, start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, StreamLost, SubmitRejected
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 # (time in tenths of a second, text) of each log line; several lines can have the same time.
 LINES = st.lists(st.tuples(st.integers(0, 40), st.text("ab é\r", max_size=6)), max_size=20)

@@ -14,8 +14,8 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.manifests import template_manifests
 from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 PATH = re.compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from support.argo_server import ArgoServer
@@ -15,8 +16,11 @@ from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol.state import Restarted
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import Run, join, start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import join, start
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 CELL = """import os

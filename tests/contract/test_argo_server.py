@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.argo_rest import ArgoRest
@@ -17,9 +18,12 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import diagnose as pods
 from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import Run, start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.errors import BackendUnavailable, NodeFailed, SubmitRejected
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"

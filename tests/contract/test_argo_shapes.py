@@ -15,13 +15,15 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import Run, start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.uv import runner
 from uv_argo_magic.uv.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from uv_argo_magic.engine.run import Run
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 PASSWORD = "swordfish"

@@ -13,8 +13,8 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.manifests import template, template_manifests
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.errors import BackendUnavailable, SpecError, SubmitRejected
 
 HERE = ".".join(map(str, sys.version_info[:3]))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 from support.argo_server import ArgoServer
@@ -18,9 +19,12 @@ from uv_argo_magic.backends.argo import client
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import transport, watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import Run, start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 HERE = ".".join(map(str, sys.version_info[:3]))
 

@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support import real_argo
@@ -28,11 +29,14 @@ from uv_argo_magic.backends.base import Backend, Diagnoses, Exports, Warms
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import Run, start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.errors import CellFailed, InstallFailed, NodeFailed, PullError, ResolutionError, Stopped
 from uv_argo_magic.history.store import History
 from uv_argo_magic.values import pushing
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 ONLY_LOCAL = pytest.mark.parametrize("backend_and_settings", ["local"], indirect=True)
 """For tests that need a process on this machine."""

@@ -12,8 +12,8 @@ from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.resolution.base_packages import PROBE, read_probe
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 from uv_argo_magic.errors import SpecError
 
 HERE = ".".join(map(str, sys.version_info[:3]))

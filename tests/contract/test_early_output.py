@@ -16,8 +16,8 @@ from uv_argo_magic.backends.argo import watchers as argo_watchers
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.kubernetes import watchers
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 
 LINES = "".join(f"line {number}\n" for number in range(2000))
 

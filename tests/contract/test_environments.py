@@ -195,7 +195,7 @@ def test_persistent_environment_is_refused_for_sessions(run_cell, tmp_path):
     from uv_argo_magic.core.commands.run_options import run_options
     from uv_argo_magic.core.commands.table import read_cell
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.spec_builder import specify
+    from uv_argo_magic.engine.preparation.spec_builder import specify
     from uv_argo_magic.sessions.session import open_session
 
     context = CellContext.current(names={}, traits={}, line_offset=0)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.waiting import LIMIT, until
@@ -17,9 +18,12 @@ from uv_argo_magic._os import process_id
 from uv_argo_magic.backends import fork_server
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.build import guest_text
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine import start_run
+from uv_argo_magic.engine.preparation.build import guest_text
+from uv_argo_magic.engine.preparation.prepare import prepare
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fork server needs Linux")
 
@@ -46,13 +50,13 @@ class Machine:
         self.first = self.start(WAITING)
         until(lambda: self.first.state.hello)  # by then, the store has the guest
 
-    def start(self, cell: str, **options) -> engine.Run:
-        return engine.start(prepare(RunSpec(cell=cell, **options)), backend=self.backend)
+    def start(self, cell: str, **options) -> Run:
+        return start_run.start(prepare(RunSpec(cell=cell, **options)), backend=self.backend)
 
     def warm(self) -> None:
         self.backend.warm(guest_text(), RunSpec(cell=""))
 
-    def run(self, cell: str, **options) -> engine.Run:
+    def run(self, cell: str, **options) -> Run:
         """Run a cell in a spare process."""
         self.warm()
         run = self.start(cell, **options)

@@ -21,8 +21,8 @@ KERNEL = """
 import sys
 from uv_argo_magic.core import requirements
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 cell = '''
 import os, subprocess, time
 import heavy
@@ -78,7 +78,7 @@ def role_of(command: bytes, parent: int) -> str:
         return "uv"
     if b"uv_argo_guest" in command:
         return "cell"
-    if b"engine.run import start" in command:
+    if b"engine.start_run import start" in command:
         return "kernel"
     return "child"
 
@@ -144,8 +144,8 @@ def test_killed_process_leaves_no_process_or_broken_environment(
 WARM = """
 import sys, time
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
 run = start(prepare(RunSpec(cell="pass")), warm=True)
 run.wait()
 run._is_read.wait()

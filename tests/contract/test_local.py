@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from support.waiting import LIMIT, gated, until
@@ -17,12 +18,15 @@ from support.waiting import LIMIT, gated, until
 from uv_argo_magic.backends import local, local_limits
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
-from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.build import guest_text
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine import start_run
+from uv_argo_magic.engine.preparation.build import guest_text
+from uv_argo_magic.engine.preparation.prepare import prepare
 from uv_argo_magic.errors import BackendUnavailable, RunError
 from uv_argo_magic.history.run_files import RunFiles
 from uv_argo_magic.history.store import History
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +39,8 @@ def fail_on_thread_errors(tmp_path, monkeypatch):
     assert errors == []
 
 
-def start(cell: str, history: History | None = None) -> engine.Run:
-    return engine.start(prepare(RunSpec(cell=cell)), backend=LocalBackend(), history=history)
+def start(cell: str, history: History | None = None) -> Run:
+    return start_run.start(prepare(RunSpec(cell=cell)), backend=LocalBackend(), history=history)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_stop_while_python_starts_interrupts_the_cell(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import os, time\nopen(os.environ['BEGUN'], 'w')\ntime.sleep(1)\n")
     begun = tmp_path / "begun"
     settings = Settings(variables=(("PYTHONPATH", str(tmp_path)), ("BEGUN", str(begun))))
-    run = engine.start(prepare(RunSpec(cell="print('ran')", settings=settings)), backend=LocalBackend())
+    run = start_run.start(prepare(RunSpec(cell="print('ran')", settings=settings)), backend=LocalBackend())
     deadline = time.monotonic() + 30
     while not begun.exists():
         assert time.monotonic() < deadline
@@ -137,7 +141,7 @@ def test_failed_start_leaves_no_folder_or_descriptor(tmp_path, monkeypatch, brok
 
 def test_concurrent_warming_starts_one_spare_process():
     backend = LocalBackend()
-    run = engine.start(prepare(RunSpec(cell="1")), backend=backend)
+    run = start_run.start(prepare(RunSpec(cell="1")), backend=backend)
     run.wait(60)
     run._is_read.wait(60)
     threads = [threading.Thread(target=backend.warm, args=(guest_text(), RunSpec(cell="1"))) for _ in range(4)]
@@ -148,7 +152,7 @@ def test_concurrent_warming_starts_one_spare_process():
     spare = backend._spare
     assert spare is not None
     assert spare.process.poll() is None
-    run = engine.start(prepare(RunSpec(cell="print(2)")), backend=backend)
+    run = start_run.start(prepare(RunSpec(cell="print(2)")), backend=backend)
     assert backend._runs[run.name] is spare
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "2\n")
     run._is_read.wait(60)
@@ -160,7 +164,7 @@ def test_spare_process_for_the_next_run_of_a_sequence_starts_early(monkeypatch, 
 
     def has_spare(*, is_expected: bool) -> bool:
         backend.warm(guest_text(), RunSpec(cell=""))
-        run = engine.start(prepare(RunSpec(cell=gated(end))), backend=backend)
+        run = start_run.start(prepare(RunSpec(cell=gated(end))), backend=backend)
         until(lambda: run.state.hello and (backend._spare or not is_expected))
         end.touch()
         run.wait(60)
@@ -186,7 +190,7 @@ cpus, limit, failed = len(os.sched_getaffinity(0)), resource.getrlimit(resource.
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot limit a process from outside")
 def test_resources_limit_cell_and_its_children():
     spec = RunSpec(cell=LIMITED, pull=("cpus", "limit", "failed"), resources=Resources(cpu="500m", memory="100M..200M"))
-    run = engine.start(prepare(spec), backend=LocalBackend())
+    run = start_run.start(prepare(spec), backend=LocalBackend())
     run.wait(60)
     assert run.values == {"cpus": 1, "limit": 200_000_000, "failed": 1}
 
@@ -196,7 +200,7 @@ def test_cell_without_resources_has_no_limits():
     backend = LocalBackend()
     cell = "import os, resource\ncpus, limit = os.sched_getaffinity(0), resource.getrlimit(resource.RLIMIT_DATA)[0] < 0"
     for resources in (Resources(cpu="1", memory="1Gi"), Resources()):
-        run = engine.start(prepare(RunSpec(cell=cell, pull=("cpus", "limit"), resources=resources)), backend=backend)
+        run = start_run.start(prepare(RunSpec(cell=cell, pull=("cpus", "limit"), resources=resources)), backend=backend)
         run.wait(60)
     assert run.values == {"cpus": os.sched_getaffinity(0), "limit": True}
 

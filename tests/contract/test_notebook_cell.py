@@ -11,8 +11,8 @@ from support.guest_process import HERE, start_guest, text_of
 
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
-from uv_argo_magic.engine import ipython_syntax
-from uv_argo_magic.engine.guest_archive import notebook_modules
+from uv_argo_magic.engine.preparation import ipython_syntax
+from uv_argo_magic.engine.preparation.guest_archive import notebook_modules
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters
 

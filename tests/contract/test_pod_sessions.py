@@ -36,7 +36,7 @@ from uv_argo_magic.core.protocol.state import Gap
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.engine import find_run
-from uv_argo_magic.engine.run import join
+from uv_argo_magic.engine.start_run import join
 from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
 from uv_argo_magic.history.run_files import write_all
 from uv_argo_magic.history.store import History

@@ -13,7 +13,7 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -22,8 +22,11 @@ from uv_argo_magic.backends.argo import session_list
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.manifests import template_manifests
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine.prepare import prepare
-from uv_argo_magic.engine.run import Run, start
+from uv_argo_magic.engine.preparation.prepare import prepare
+from uv_argo_magic.engine.start_run import start
+
+if TYPE_CHECKING:
+    from uv_argo_magic.engine.run import Run
 
 pytestmark = [
     pytest.mark.cluster,

@@ -16,7 +16,7 @@ from uv_argo_magic.core.commands.table import read_cell
 from uv_argo_magic.core.spec.run_spec import Settings
 from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.engine.context import CellContext
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.uv import interpreters
 from uv_argo_magic.uv.resolver import Resolver

@@ -1,4 +1,4 @@
-"""notebook/magics.py, cells.py and engine/spec_builder.py: from a cell to its RunSpec, and back."""
+"""notebook/magics.py, cells.py and engine/preparation/spec_builder.py: from a cell to its RunSpec, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uv_argo_magic.core.requirements import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine import ipython_syntax
+from uv_argo_magic.engine.preparation import ipython_syntax
 from uv_argo_magic.errors import ArgoMagicError, CellFailed, SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.notebook import magics

@@ -17,8 +17,8 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.backends.argo.manifests import workflow
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine import run as engine
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine import start_run
+from uv_argo_magic.engine.preparation.prepare import prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 from uv_argo_magic.renderers.panel import HtmlPanel
@@ -95,7 +95,7 @@ def test_run_stores_and_shows_no_credentials(private_index, monkeypatch, tmp_pat
         )
     spec = RunSpec(cell=CELL, requirements=parse("alpha"), settings=settings)
     prepared = prepare(spec, notebook="a.ipynb")
-    run = engine.start(prepared, history=History(paths.data_dir() / "runs"), notebook="a.ipynb")
+    run = start_run.start(prepared, history=History(paths.data_dir() / "runs"), notebook="a.ipynb")
     panel_displays, arguments = [], []
     panel = HtmlPanel(publish=lambda *args, **options: panel_displays.append(repr((args, options))), lock=run.lock)
 

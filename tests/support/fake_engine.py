@@ -92,10 +92,10 @@ def ended(reason="ok", *events, code=0):
 
 
 def install(monkeypatch):
-    from uv_argo_magic.engine import execute, run, stages
+    from uv_argo_magic.engine import execute, stages, start_run
 
     engine = Engine(events=ended())
     monkeypatch.setattr(stages, "prepare", engine.prepare)
-    monkeypatch.setattr(run, "start", engine.start)
+    monkeypatch.setattr(start_run, "start", engine.start)
     monkeypatch.setattr(execute.base, "warm", lambda *_: None)
     return engine

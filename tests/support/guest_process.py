@@ -16,8 +16,8 @@ from uv_argo_magic.core.requirements.model import Requirements
 from uv_argo_magic.core.resolution.lock import Lock, Resolution, Target
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
-from uv_argo_magic.engine.build import guest_text
-from uv_argo_magic.engine.guest_archive import values_modules
+from uv_argo_magic.engine.preparation.build import guest_text
+from uv_argo_magic.engine.preparation.guest_archive import values_modules
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.view import run_text
-from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.find_run import locate
+from uv_argo_magic.engine.run import Hooks
+from uv_argo_magic.engine.start_run import join
 from uv_argo_magic.remote_traceback import rebuild
 from uv_argo_magic.renderers.streamer import Streamer
 
@@ -24,11 +25,11 @@ def handle(request: Request) -> Iterator[str]:
     if ref.remote is None or (ref.entry is not None and ref.entry.summary is not None):
         yield run_text.log(ref.entry.state()) if ref.entry else ""
         return
-    joined = engine.join(
+    joined = join(
         ref,
         history=history,
         settings=configuration.settings,
-        hooks=engine.Hooks(rebuild=lambda remote, state: rebuild.rebuild(remote, state=state)),
+        hooks=Hooks(rebuild=lambda remote, state: rebuild.rebuild(remote, state=state)),
     )
     streamer = Streamer(sys.stdout, sys.stderr)
     try:

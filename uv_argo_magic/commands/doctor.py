@@ -23,7 +23,7 @@ from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.front_end import QuietFrontEnd
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, BackendError, PolicyError, ResolutionError, SpecError
 
 if TYPE_CHECKING:

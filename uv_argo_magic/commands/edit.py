@@ -27,8 +27,8 @@ from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.resolution.diff import difference
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.prepare import find_target
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.prepare import find_target
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, ResolutionError, SpecError
 from uv_argo_magic.uv import runner
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.prepared import RunTarget
+    from uv_argo_magic.engine.preparation.prepared import RunTarget
     from uv_argo_magic.history.store import History
     from uv_argo_magic.uv.resolver import Resolver
 

@@ -25,7 +25,7 @@ from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import QuietFrontEnd, SourceFrontEnd
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import BackendError, SpecError
 from uv_argo_magic.guest.install import environment
 from uv_argo_magic.uv import store

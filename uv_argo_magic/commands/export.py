@@ -15,9 +15,9 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
-from uv_argo_magic.engine.build import build
 from uv_argo_magic.engine.checks import Proposal, enforce
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine.preparation.build import build
+from uv_argo_magic.engine.preparation.prepare import prepare
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.entry import HIDDEN
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.commands.parser import Line
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 

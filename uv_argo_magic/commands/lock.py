@@ -21,8 +21,8 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table, changes
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.prepare import find_target
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.prepare import find_target
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import ResolutionError, SpecError
 from uv_argo_magic.history.entry import HIDDEN
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.prepared import RunTarget
+    from uv_argo_magic.engine.preparation.prepared import RunTarget
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
     from uv_argo_magic.uv.resolver import Resolver

@@ -25,8 +25,8 @@ from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.prepare import find_target, prepare
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.prepare import find_target, prepare
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, PolicyError, SpecError
 from uv_argo_magic.policy import enforcement, sources
 

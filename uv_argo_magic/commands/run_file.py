@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine import run as engine
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.history.store import History
 
 

@@ -26,8 +26,8 @@ from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.core.view.truncate import OutputTruncator
 from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.front_end import QuietFrontEnd
-from uv_argo_magic.engine.prepare import find_target
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.prepare import find_target
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError, VerifyFailed
 from uv_argo_magic.renderers.cell_output import CellOutput, OutputSink
 from uv_argo_magic.sessions.session import TemporarySessions
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Lock
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.engine.run import Run
     from uv_argo_magic.sessions.session import Session
 

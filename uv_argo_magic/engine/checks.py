@@ -4,7 +4,7 @@
     checks.CHECKS.append(refuse_unlocked)     # def refuse_unlocked(proposal: Proposal) -> None: raise PolicyError(...)
 
 Rules:
-- Backends receive only programs that engine/build.py builds: cells, `verify`, `doctor`, image probes and exported
+- Backends receive only programs that preparation/build.py builds: cells, `verify`, `doctor`, image probes and exported
   workflows. It enforces the checks first, so no code path bypasses them.
 - Locks that are saved or shown are checked as well, so that users learn about problems early.
 - The package policy (docs/policy.md) is applied before the checks of this process. Without a policy, its code is not

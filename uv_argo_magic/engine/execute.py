@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import sessions
 from uv_argo_magic.backends import base
 from uv_argo_magic.engine import stages
-from uv_argo_magic.engine.build import guest_text
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.build import guest_text
+from uv_argo_magic.engine.preparation.spec_builder import specify
 
 if TYPE_CHECKING:
     from uv_argo_magic.core.commands.run_options import RunOptions

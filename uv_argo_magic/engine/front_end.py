@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.remote_error import RemoteError
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.engine.run import Run
     from uv_argo_magic.history.store import History
 

@@ -16,7 +16,8 @@ from uv_argo_magic.backends.sessions import exchanges_files
 from uv_argo_magic.core.protocol.events import Question
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import run as runs
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine import start_run
+from uv_argo_magic.engine.preparation.prepare import prepare
 from uv_argo_magic.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import RunSpec
     from uv_argo_magic.engine.front_end import FrontEnd
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.sessions.session import Session
 
 
@@ -48,7 +49,7 @@ def carry_out(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
         ArgoMagicError: as in `ready` and `submit`.
         RunError: the run failed.
     """
-    began_at, run_id = time.time(), runs.new_id()
+    began_at, run_id = time.time(), start_run.new_id()
     prepared = ready(
         spec,
         front_end,
@@ -140,12 +141,12 @@ def submit(
 ) -> runs.Run:
     """Submit a prepared run; a `session` is started if this is its first cell.
 
-    `run_id` and `began_at` are those of `runs.start`.
+    `run_id` and `began_at` are those of `start_run.start`.
 
     Raises:
         BackendError: the backend cannot be reached, or refused the run.
     """
-    return runs.start(
+    return start_run.start(
         prepared,
         backend=session.runs(prepared, waits=not front_end.waits_for_end) if session else None,
         history=front_end.history(prepared.spec.settings),

@@ -18,8 +18,9 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.protocol import remote_error
 from uv_argo_magic.core.protocol.state import step
 from uv_argo_magic.core.spec.run_spec import Settings
-from uv_argo_magic.engine import run as engine
 from uv_argo_magic.engine.find_run import locate_entry, locate_remote
+from uv_argo_magic.engine.run import Hooks
+from uv_argo_magic.engine.start_run import join
 from uv_argo_magic.errors import RunError, SpecError, Stopped
 from uv_argo_magic.notebook import reconnect
 from uv_argo_magic.remote_traceback import frames, rebuild
@@ -191,11 +192,11 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
             return replay(entry, shell)
         ref = locate_entry(entry, configuration) if entry is not None else locate_remote(name, listing, configuration)
         if ref.remote is not None:
-            run = engine.join(
+            run = join(
                 ref,
                 history=history,
                 settings=configuration.settings,
-                hooks=engine.Hooks(rebuild=functools.partial(_rebuild, entry), bind=shell.push, command="%argo"),
+                hooks=Hooks(rebuild=functools.partial(_rebuild, entry), bind=shell.push, command="%argo"),
             )
         elif entry is not None and entry.live:
             raise SpecError(

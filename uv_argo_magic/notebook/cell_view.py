@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.core.spec.run_spec import Settings
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.engine.run import Run
     from uv_argo_magic.errors import RunError
 

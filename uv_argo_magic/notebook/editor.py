@@ -21,7 +21,7 @@ from uv_argo_magic.core.commands.run_options import RunOptions
 from uv_argo_magic.core.requirements import edits
 from uv_argo_magic.core.resolution.check_result import CheckResult
 from uv_argo_magic.core.view import requirements_html
-from uv_argo_magic.engine.spec_builder import specify
+from uv_argo_magic.engine.preparation.spec_builder import specify
 from uv_argo_magic.errors import ArgoMagicError, SpecError
 from uv_argo_magic.notebook.background import CellSink, why_not
 from uv_argo_magic.notebook.debounce import DebouncedWorker

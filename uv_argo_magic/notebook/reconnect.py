@@ -22,7 +22,7 @@ from uv_argo_magic.renderers import kernel_messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.engine.run import Run
     from uv_argo_magic.renderers.kernel_messages import Message
 

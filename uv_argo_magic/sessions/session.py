@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
     from uv_argo_magic.engine.context import CellContext
-    from uv_argo_magic.engine.prepared import Prepared
+    from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.uv.interpreters import Interpreter
     from uv_argo_magic.uv.resolver import Resolver
 

@@ -11,8 +11,9 @@ import uv_argo_magic
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine import build, checks, image_probe
-from uv_argo_magic.engine.prepare import prepare
+from uv_argo_magic.engine import checks
+from uv_argo_magic.engine.preparation import build, image_probe
+from uv_argo_magic.engine.preparation.prepare import prepare
 from uv_argo_magic.errors import PolicyError
 from uv_argo_magic.testing import FakeBackend
 
@@ -71,8 +72,8 @@ def modules_that_call(*methods):
 
 
 def test_only_known_modules_build_and_submit_programs():
-    assert set(modules_that_call("program.build", "programs.build")) == {"engine/build.py"}
+    assert set(modules_that_call("program.build", "programs.build")) == {"engine/preparation/build.py"}
     assert set(modules_that_call("backend.submit", "chosen.submit", "self._backend.submit")) <= {
-        "engine/run.py",
-        "engine/image_probe.py",
+        "engine/start_run.py",
+        "engine/preparation/image_probe.py",
     }

@@ -1,4 +1,4 @@
-"""The magics of a cell under %%argo, by name; the client refuses others before the run (engine/ipython_syntax.py)."""
+"""The magics of a cell under %%argo, by name; the client refuses others before the run (ipython_syntax.py)."""
 
 import ast
 import os

@@ -18,7 +18,7 @@ from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target, Unresolved
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.core.spec.run_spec import Pushed, RunSpec, Settings
-from uv_argo_magic.engine.guest_archive import guest_archive
+from uv_argo_magic.engine.preparation.guest_archive import guest_archive
 
 LOCK = Lock(packages=(Package(name="six", version="1.0", sha256="ab"),), target=Target(python="3.12.1", abi="cp312"))
 

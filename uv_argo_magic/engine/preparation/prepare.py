@@ -11,16 +11,17 @@ from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes
-from uv_argo_magic.engine import checks, ipython_syntax
-from uv_argo_magic.engine.build import build
-from uv_argo_magic.engine.prepared import Prepared, RunTarget
+from uv_argo_magic.engine import checks
+from uv_argo_magic.engine.preparation import ipython_syntax
+from uv_argo_magic.engine.preparation.build import build
+from uv_argo_magic.engine.preparation.prepared import Prepared, RunTarget
 from uv_argo_magic.errors import ResolutionError, SpecError
 
 if TYPE_CHECKING:
     import threading
 
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-    from uv_argo_magic.engine.image_probe import Notify
+    from uv_argo_magic.engine.preparation.image_probe import Notify
     from uv_argo_magic.sessions.session import Session
 
 
@@ -45,7 +46,7 @@ def find_target(
     backend = backend or base.load(spec.backend)
     found_spec, packages = spec, None
     if spec.settings.base or spec.settings.image:
-        from uv_argo_magic.engine import image_probe  # noqa: PLC0415 - 7 ms, and a run on this machine has no image
+        from uv_argo_magic.engine.preparation import image_probe  # noqa: PLC0415 - 7 ms, and a run on this machine has no image
 
         cache = paths.cache_dir() / "images"
         found_spec, packages = image_probe.inspect_image(

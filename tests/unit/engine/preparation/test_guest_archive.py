@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 from uv_argo_magic import guest
-from uv_argo_magic.engine.guest_archive import guest_archive, notebook_modules, stripped
+from uv_argo_magic.engine.preparation.guest_archive import guest_archive, notebook_modules, stripped
 
 LIMIT = 64 * 1024
 """Every workflow contains the guest; a template has room for 96 kB, including the cell and its lock."""
@@ -50,7 +50,7 @@ def test_stripped_source_keeps_its_line_numbers():
 def test_archive_is_cached_per_version_of_the_guest(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path))
     archive = guest_archive.__wrapped__()
-    monkeypatch.setattr("uv_argo_magic.engine.guest_archive._pack", lambda modules: b"other")
+    monkeypatch.setattr("uv_argo_magic.engine.preparation.guest_archive._pack", lambda modules: b"other")
     assert guest_archive.__wrapped__() == archive
     (cached,) = (tmp_path / "cache" / "guest").iterdir()
     cached.unlink()

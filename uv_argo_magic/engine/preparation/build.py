@@ -13,7 +13,12 @@ from uv_argo_magic.backends import base
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
-from uv_argo_magic.engine.guest_archive import cloudpickle_modules, guest_archive, notebook_modules, values_modules
+from uv_argo_magic.engine.preparation.guest_archive import (
+    cloudpickle_modules,
+    guest_archive,
+    notebook_modules,
+    values_modules,
+)
 from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from uv_argo_magic.backends.sessions import exchanges_files
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import env_file
 from uv_argo_magic.core.spec.run_spec import Pushed, Reads, RunSpec, Settings
-from uv_argo_magic.engine import ipython_syntax
+from uv_argo_magic.engine.preparation import ipython_syntax
 from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def specify(
         spec = session.adopt_rest(spec)
     sources = (requirements, options.deps, options.requirements, script, context.notebook, configuration.deps)
     if any(sources):
-        from uv_argo_magic.engine import requirement_sources  # noqa: PLC0415 - 31 ms, and most files and cells have none
+        from uv_argo_magic.engine.preparation import requirement_sources  # noqa: PLC0415 - 31 ms, and most files and cells have none
 
         spec, more_notes = requirement_sources.add(spec, options, script, configuration, context, requirements)
         notes = (*notes, *more_notes)

@@ -23,10 +23,9 @@ from uv_argo_magic.backends import base as backends
 from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec
-from uv_argo_magic.engine import checks
-from uv_argo_magic.engine import run as runs
-from uv_argo_magic.engine.build import build
-from uv_argo_magic.engine.prepared import Prepared, RunTarget
+from uv_argo_magic.engine import checks, start_run
+from uv_argo_magic.engine.preparation.build import build
+from uv_argo_magic.engine.preparation.prepared import Prepared, RunTarget
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters
 from uv_argo_magic.uv.runner import Cancelled
@@ -151,7 +150,7 @@ def _run_probe(
         resolution=resolution,
         program=build(checks.Proposal(spec=probe, resolution=resolution, purpose="probe", backend=backend)),
     )
-    run = runs.start(prepared)
+    run = start_run.start(prepared)
     try:
         while not run.wait(PATIENCE).ended and not (cancelled and cancelled.is_set()):
             pass

@@ -1,4 +1,4 @@
-"""engine/image_probe.py: when an image is inspected, the cached results, and the resulting spec."""
+"""engine/preparation/image_probe.py: when an image is inspected, the cached results, and the resulting spec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uv_argo_magic._os import threads
 from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.core.resolution.base_packages import read_probe
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-from uv_argo_magic.engine import image_probe
+from uv_argo_magic.engine.preparation import image_probe
 from uv_argo_magic.errors import BackendUnavailable, SpecError
 from uv_argo_magic.testing import FakeBackend, write
 
