@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import page
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.backends.argo import client
 from uv_argo_magic.core.spec import settings_parser as keys
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
@@ -81,7 +81,7 @@ class Observer:
 
 def measure(settings: Settings) -> dict[str, float]:
     """One cell: seconds from its submission to each of NAMES."""
-    backend = base.load("argo")
+    backend = lookup.load("argo")
     prepared = prepare(RunSpec(cell=CELL, backend="argo", settings=settings), backend)
     door = client.connect(settings)
     begun = time.perf_counter()

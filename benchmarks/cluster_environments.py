@@ -18,7 +18,7 @@ import cells
 import cluster
 import page
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.core.requirements import parser
 from uv_argo_magic.core.spec.run_spec import RunSpec
 from uv_argo_magic.engine.preparation.prepare import prepare
@@ -35,7 +35,7 @@ PLAIN = "without packages, without a volume"
 
 def contestants(settings: Settings) -> dict[str, Callable[[], float]]:
     """Each returns the seconds from the submission of its cell to the first line of output."""
-    backend = base.load("argo")
+    backend = lookup.load("argo")
 
     def cell(requirements: str, **changes: object) -> Callable[[], float]:
         spec = RunSpec(

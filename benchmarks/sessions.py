@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import cells
 import page
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.backends.argo import client
 from uv_argo_magic.backends.kubernetes import port_forward
 from uv_argo_magic.core.spec import settings_parser as keys
@@ -176,7 +176,7 @@ def first_output(settings: Settings, made: client.ArgoClient) -> tuple[float, fl
 
     port_forward.connect = counted
     cell = "print('first line', flush=True)\nimport time\ntime.sleep(1.5)"
-    prepared = prepare(RunSpec(cell=cell, backend="argo", settings=settings), base.load("argo"))
+    prepared = prepare(RunSpec(cell=cell, backend="argo", settings=settings), lookup.load("argo"))
     between_looks()
     begun = time.perf_counter()
     run = start(prepared)

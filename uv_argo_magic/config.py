@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.settings import Resources, Settings
@@ -79,7 +79,7 @@ class Sources:
         candidates = _candidates(folder or Path.cwd(), paths.config_dir(environ))
         return cls(
             variables={name: environ[name] for name in _our_variables(environ)},
-            default_backend=base.default_name(environ),
+            default_backend=lookup.default_name(environ),
             files=tuple((path, version) for path in candidates if (version := _version(path))),
         )
 
@@ -182,7 +182,7 @@ def refuse_unsupported(options: RunOptions, backend: str) -> None:
         SpecError: the backend does not support one of the options.
         BackendUnavailable: the backend cannot be imported.
     """
-    if options.detach and base.Capability.DETACH not in base.load(backend).capabilities:
+    if options.detach and base.Capability.DETACH not in lookup.load(backend).capabilities:
         raise SpecError(
             f"the {backend} backend does not support --detach",
             hint="Leave out --detach, or choose a backend that supports it.",
@@ -202,12 +202,12 @@ def ignored_settings(options: RunOptions, configuration: Config) -> tuple[str, .
     unused = [
         (key, origin)
         for key, origin in configuration.origins
-        if key in specific - base.used_settings(name) and not _is_general(origin)
+        if key in specific - lookup.used_settings(name) and not _is_general(origin)
     ]
     ignored = [f"--set {key}" if origin == LINE else f"{key} ({origin})" for key, origin in unused]
     requested = {field.name: value for field in fields(Resources) if (value := getattr(options.resources, field.name))}
     if requested:
-        ignored += [f"{key}={requested[key]}" for key in base.ignored_resources(base.load(name), requested)]
+        ignored += [f"{key}={requested[key]}" for key in base.ignored_resources(lookup.load(name), requested)]
     return (f"The {name} backend ignores {', '.join(ignored)}.",) if ignored else ()
 
 
@@ -252,9 +252,9 @@ def _file(path: Path) -> dict[str, object]:
 
 def _backend(name: str, origin: str, environ: Mapping[str, str]) -> str:
     if not name:
-        return base.default_name(environ)
-    if not base.is_installed(name):
-        error = unknown("backend", name, base.names())
+        return lookup.default_name(environ)
+    if not lookup.is_installed(name):
+        error = unknown("backend", name, lookup.names())
         raise SpecError(f"{origin}: {error.message}" if origin != LINE else error.message, hint=error.hint)
     return name
 

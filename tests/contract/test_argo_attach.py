@@ -16,7 +16,7 @@ from support.argo_server import ArgoServer
 from support.waiting import until
 
 from uv_argo_magic import cli
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.backends.argo import connections, diagnose
 from uv_argo_magic.backends.argo.backend import ArgoBackend
 from uv_argo_magic.backends.argo.client import ArgoClient
@@ -61,7 +61,7 @@ class Machine:
         """Return the output of `uv-argo`, run in this process with new connections."""
         for name, value in self.environ.items():
             self.monkeypatch.setenv(name, value)
-        base.load.cache_clear()
+        lookup.load.cache_clear()
         connections._connect.cache_clear()
         self.capsys.readouterr()
         assert cli.main(arguments) == status
@@ -71,7 +71,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path, server, capsys, monkeypatch):
     yield Machine(tmp_path / "machine", server, capsys, monkeypatch)
-    base.load.cache_clear()
+    lookup.load.cache_clear()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from support.argo_server import ArgoServer
 from support.index_server import IndexServer
 
 from uv_argo_magic import cli
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.backends.argo import doctor as argo_doctor
 from uv_argo_magic.backends.argo import role
 from uv_argo_magic.backends.base import Backend, Check
@@ -39,7 +39,7 @@ def server(tmp_path, home, monkeypatch):
     monkeypatch.setattr(watchers, "POLL", 0.1)
     with ArgoServer(tmp_path) as server:
         yield server
-    base.load.cache_clear()
+    lookup.load.cache_clear()
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_local_backend_is_checked(home, index, tmp_path, monkeypatch, capsys):
     assert [line[9:31].strip() for line in out.splitlines() if line[0] != " "] == [
         "uv", "Python", "disk", "package index", "submission", "start", "install", "cell", "end",
     ]  # fmt: skip
-    base.load.cache_clear()
+    lookup.load.cache_clear()
 
 
 def test_problems_of_local_backend_are_reported(home, tmp_path, monkeypatch, capsys):
@@ -238,7 +238,7 @@ def test_problems_of_local_backend_are_reported(home, tmp_path, monkeypatch, cap
     out = capsys.readouterr().out
     assert [line.split()[1] for line in out.splitlines() if line.startswith("FAILED")] == ["uv", "Python", "disk"]
     assert "skipped  test cell                 depends on uv" in out
-    base.load.cache_clear()
+    lookup.load.cache_clear()
 
 
 def test_backends_implement_the_protocol():

@@ -186,7 +186,7 @@ def test_processes_end_with_the_client():
     program = (
         "import os, signal, sys\nsys.path.insert(0, sys.argv[1])\n"
         "import uv_argo_magic\nruns = [uv_argo_magic.submit('import time; time.sleep(600)') for _ in range(3)]\n"
-        "from uv_argo_magic.backends import base\nlocal = base.load('local')\n"
+        "from uv_argo_magic.backends import lookup\nlocal = lookup.load('local')\n"
         "pids = [supervisor.process.pid for supervisor in local._runs.values()]\n"
         "print(*pids, local._fork_server[1]._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -25,7 +25,7 @@ from support.index_server import IndexServer
 from support.session_notebook import Notebook, end_all, forget_connections, result, run_past_max_age
 from support.waiting import gated, until, until_printed
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.backends.argo import client, pod_workers
 from uv_argo_magic.backends.argo.manifests import template_manifests
 from uv_argo_magic.backends.kubernetes import port_forward, watchers
@@ -746,7 +746,7 @@ def test_watching_unknown_run_fails(server, shared):
     entry = shared.entry()
     runs = session_runs.SessionRuns(
         name="main", connections=workers.connect(entry), hold=lambda: None, interpreter=None,
-        pod=PodSession(entry=entry, registry=Registry.of_this_user(), backend=base.load("argo")),
+        pod=PodSession(entry=entry, registry=Registry.of_this_user(), backend=lookup.load("argo")),
     )  # fmt: skip
     with pytest.raises(BackendError, match="no longer has the log of this cell"):
         list(runs.watch("session-unknown"))
@@ -798,7 +798,7 @@ def test_unsupported_session_is_refused_before_submission(server, notebook, monk
 def test_wrong_token_and_other_protocols_are_refused(server, shared):
     shared.run("1")
     worker = shared.entry().worker
-    backend = base.load("argo")
+    backend = lookup.load("argo")
     for line in (b'{"do": "status", "token": "wrong", "size": 0}\n', b"GET / HTTP/1.1\r\n\r\n"):
         with contextlib.closing(backend.connect(worker.address)) as sock:
             sock.settimeout(5)
@@ -916,7 +916,7 @@ class TestLargeValues:
     def test_worker_refuses_frames_over_the_limit(self, shared, do, size):
         shared.run("1")
         worker = shared.entry().worker
-        with contextlib.closing(base.load("argo").connect(worker.address)) as sock:
+        with contextlib.closing(lookup.load("argo").connect(worker.address)) as sock:
             sock.settimeout(5)
             sock.sendall(json.dumps({"do": do, "token": worker.token, "size": size}).encode() + b"\n")
             assert b'"error": "size"' in sock.recv(1000)

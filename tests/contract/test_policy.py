@@ -18,7 +18,7 @@ from support.argo_server import ArgoServer
 from support.index_server import IndexServer
 
 import uv_argo_magic
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.core.policy import advisories, reader
 from uv_argo_magic.errors import PolicyError
 from uv_argo_magic.policy import audit, files
@@ -331,9 +331,9 @@ def cluster(folder, monkeypatch):
     with ArgoServer(folder) as server:
         monkeypatch.setenv("UV_ARGO_KUBECONFIG", str(server.kubeconfig))
         monkeypatch.setenv("UV_ARGO_IMAGES", f"{HERE}=none")
-        base.load.cache_clear()
+        lookup.load.cache_clear()
         yield server
-        base.load.cache_clear()
+        lookup.load.cache_clear()
 
 
 def test_policy_of_namespace_applies_to_its_runs(uv_argo, folder, cluster):

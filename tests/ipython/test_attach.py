@@ -8,7 +8,7 @@ import threading
 import pytest
 from support.waiting import until
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.protocol.state import RunState
 from uv_argo_magic.core.resolution.lock import Lock, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -29,7 +29,7 @@ REMOTE_RUN = base.RemoteRun(
 def backend(monkeypatch):
     fake = FakeBackend([write(HELLO, "one\n"), write("two\n", ("exit", {"reason": "ok"}), n=2)])
     fake.remote_runs.append(REMOTE_RUN)
-    monkeypatch.setattr(base, "load", lambda name: fake)
+    monkeypatch.setattr(lookup, "load", lambda name: fake)
     background.RUNS.clear()
     return fake
 

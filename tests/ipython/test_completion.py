@@ -49,7 +49,7 @@ LINES = [
 
 @pytest.fixture
 def completion_shell(shell, tmp_path, monkeypatch):
-    monkeypatch.setattr("uv_argo_magic.notebook.completion.base.names", lambda: ("local",))
+    monkeypatch.setattr("uv_argo_magic.notebook.completion.lookup.names", lambda: ("local",))
     shell.user_ns.update(alpha=1, alpine=2, _hidden=3, alpaca=print)
     package = Package(name="zodiac-from-history", version="1", sha256="a" * 64)
     History(tmp_path / "home" / "data" / "runs").begin(

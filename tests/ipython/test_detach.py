@@ -236,9 +236,9 @@ Half()
 
 STUBBORN_CELL = "%%argo"
 BLOCK_STOP = """import threading
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.notebook import background
-local, gate = base.load("local"), threading.Event()
+local, gate = lookup.load("local"), threading.Event()
 def stop(name, real=local.stop):
     gate.wait(60)
     real(name)

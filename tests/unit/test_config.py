@@ -11,7 +11,7 @@ import pytest
 
 from uv_argo_magic import config
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.run_options import RunOptions, run_options
@@ -111,7 +111,7 @@ def test_invalid_and_unknown_variables_are_reported(tmp_path):
 
 def test_backend_is_chosen_from_settings_and_environment(tmp_path, monkeypatch):
     inside = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
-    monkeypatch.setattr(base, "_installed", lambda: {"mine": "x:Y", **base.OURS})
+    monkeypatch.setattr(lookup, "_installed", lambda: {"mine": "x:Y", **lookup.OURS})
     with pytest.raises(SpecError, match=r"^unknown backend arg; did you mean argo\?$") as exc_info:
         configure(tmp_path, line={"backend": "arg"})
     assert exc_info.value.hint == "Choose from: argo, local, mine."
@@ -138,10 +138,10 @@ def test_unknown_backend_is_rejected():
 
 def test_capabilities_are_read_from_the_class(monkeypatch):
     monkeypatch.setattr(FakeBackend, "capabilities", base.Capability.DETACH)
-    monkeypatch.setattr(base, "_installed", lambda: {"able-in-tests": "uv_argo_magic.testing:FakeBackend"})
+    monkeypatch.setattr(lookup, "_installed", lambda: {"able-in-tests": "uv_argo_magic.testing:FakeBackend"})
     config.refuse_unsupported(RunOptions(detach=True), "able-in-tests")
 
-    monkeypatch.setattr(base, "_installed", lambda: {"broken-in-tests": "no_such_module:Y"})
+    monkeypatch.setattr(lookup, "_installed", lambda: {"broken-in-tests": "no_such_module:Y"})
     with pytest.raises(BackendUnavailable, match="cannot import the backend broken-in-tests: No module named"):
         config.refuse_unsupported(RunOptions(detach=True), "broken-in-tests")
 
@@ -203,12 +203,12 @@ def batch(monkeypatch):
     """A backend of another package that declares settings."""
     registries = (settings_parser.FIELDS, settings_parser.TYPES, settings_parser.OWN)
     before = [dict(registry) for registry in registries]
-    monkeypatch.setattr(base, "_installed", lambda: {"batch": "batch_backend:BatchBackend", **base.OURS})
+    monkeypatch.setattr(lookup, "_installed", lambda: {"batch": "batch_backend:BatchBackend", **lookup.OURS})
     monkeypatch.setitem(sys.modules, "batch_backend", SimpleNamespace(BatchBackend=BatchBackend))
-    monkeypatch.setattr(settings_parser, "_find_more", [base._declare_settings])
-    base.load.cache_clear()
+    monkeypatch.setattr(settings_parser, "_find_more", [lookup._declare_settings])
+    lookup.load.cache_clear()
     yield
-    base.load.cache_clear()
+    lookup.load.cache_clear()
     for registry, content in zip(registries, before, strict=True):
         registry.clear()
         registry.update(content)
@@ -271,12 +271,12 @@ def test_incomplete_backend_is_rejected(monkeypatch):
             raise AssertionError
 
     monkeypatch.setitem(sys.modules, "x", SimpleNamespace(Half=IncompleteBackend))
-    monkeypatch.setattr(base, "_installed", lambda: {"half-in-tests": "x:Half"})
+    monkeypatch.setattr(lookup, "_installed", lambda: {"half-in-tests": "x:Half"})
     with pytest.raises(BackendUnavailable, match="x:Half is not a backend: it lacks settings, target, find, watch"):
-        base.load("half-in-tests")
+        lookup.load("half-in-tests")
 
 
 def test_backends_declare_existing_settings():
     assert set(settings_parser.FIELDS) >= base.BACKEND_SETTINGS
-    assert base.load("argo").settings == base.BACKEND_SETTINGS
-    assert base.load("local").settings <= base.BACKEND_SETTINGS
+    assert lookup.load("argo").settings == base.BACKEND_SETTINGS
+    assert lookup.load("local").settings <= base.BACKEND_SETTINGS

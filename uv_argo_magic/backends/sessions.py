@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from uv_argo_magic.backends.base import Capability, load, optional_part, options_for
+from uv_argo_magic.backends.base import Capability, optional_part
+from uv_argo_magic.backends.lookup import load, options_for
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
 

@@ -13,7 +13,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.backends.base import Check
 from uv_argo_magic.commands.registry import Failure, TableUpdate
 from uv_argo_magic.core.commands.run_options import run_options
@@ -78,7 +78,7 @@ def examine(line: Line, context: CellContext) -> Iterator[Check]:
         BackendUnavailable: the backend is not installed.
     """
     spec, _ = specify(CELL, run_options(line), context, parse(PACKAGE))
-    backend = base.load(spec.backend)
+    backend = lookup.load(spec.backend)
     failed = ""
     for check in base.checks(backend, spec):
         yield check

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import requirements_files
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.commands import cell_line
 from uv_argo_magic.core.commands.run_options import RunOptions
 from uv_argo_magic.core.requirements import edits
@@ -138,7 +138,7 @@ def _target(path: Path, context: CellContext) -> RunTarget:
     timeout = min(spec.settings.install_timeout or PATIENCE, PATIENCE)
     # The setting `locked` is for cells; an editor changes the lock.
     spec = replace(spec, settings=replace(spec.settings, install_timeout=timeout, locked=False))
-    spec = checks.begin(spec, base.load(spec.backend), context.notebook_path)
+    spec = checks.begin(spec, lookup.load(spec.backend), context.notebook_path)
     return find_target(spec, may_run=False)
 
 

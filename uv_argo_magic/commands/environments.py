@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.run_options import run_options
@@ -100,7 +100,7 @@ class _StoreClient:
     def __init__(self, request: Request) -> None:
         configuration = request.configuration()
         self.request = request
-        self.is_local = base.Capability.LOCAL in base.load(configuration.backend).capabilities
+        self.is_local = base.Capability.LOCAL in lookup.load(configuration.backend).capabilities
         self.root = str(paths.cache_dir() / "store")
         if not self.is_local and not configuration.settings.store:
             raise SpecError(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.script_export import Standalone, pins, standalone
@@ -45,7 +45,7 @@ def export_prepared(plan: Prepared, to: str) -> str:
     _refuse_session(plan.spec)
     path = _path(to)
     if path.suffix in WORKFLOW:
-        text = base.exporter(base.load(plan.spec.backend), plan.spec.backend).manifest(plan.program, plan.spec)
+        text = lookup.exporter(lookup.load(plan.spec.backend), plan.spec.backend).manifest(plan.program, plan.spec)
         return _write_workflow(path, text, "the plan of a dry run")
     script = _script(plan.spec, plan.resolution, plan.interpreter.target.minor, (), "the plan of a dry run")
     return _write_script(path, script)
@@ -106,9 +106,9 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
             f"the history does not contain the password for the index of {entry.id}",
             hint="Set the index again: --set index_url=URL.",
         )
-    backend = base.load(spec.backend)
+    backend = lookup.load(spec.backend)
     proposal = Proposal(spec=spec, resolution=resolution, purpose="export", document=entry.notebook)
-    exporter = base.exporter(backend, spec.backend)
+    exporter = lookup.exporter(backend, spec.backend)
     manifest = exporter.manifest(build(proposal), spec)
     if not isinstance(resolution, Lock) or resolution.target == backend.target(spec).target:
         return manifest

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import atomic_write
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.run_options import RunOptions, run_options
 from uv_argo_magic.core.frozen import frozen
@@ -108,7 +108,7 @@ def _target(request: _LockRequest) -> RunTarget:
     """The target of the lock."""
     # The setting `locked` is for cells; these commands change the lock.
     spec = replace(request.spec, settings=replace(request.spec.settings, locked=False))
-    return find_target(checks.begin(spec, base.load(spec.backend), request.notebook))
+    return find_target(checks.begin(spec, lookup.load(spec.backend), request.notebook))
 
 
 def _enforce(target: RunTarget, lock: Lock, notebook: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands.run_options import RunOptions, run_options
@@ -99,7 +99,7 @@ def handle(request: Request) -> Iterator[Result]:
 def _policy(request: Request) -> tuple[Policy, str]:
     """(the policy for runs on the configured backend, the error if a part of it could not be read, or "")."""
     configuration = request.configuration()
-    backend = base.load(configuration.backend)
+    backend = lookup.load(configuration.backend)
     shared = base.policy(backend, configuration.settings)
     policy = sources.find(request.context.notebook_path, backend, configuration.settings)
     return policy or Policy(), f"{shared.origin}: {shared.problem}" if shared and shared.problem else ""
@@ -229,7 +229,7 @@ def explain(name: str, request: Request, *, as_json: bool = False) -> Iterator[R
 def _decide(policy: Policy, name: str, request: Request) -> tuple[Lock | None, tuple[Violation, ...]]:
     """(lock with the package, violations); the lock is None if the policy does not allow a resolution."""
     spec, lock = _spec_with(name, request)
-    backend = base.load(spec.backend)
+    backend = lookup.load(spec.backend)
     document = request.context.notebook_path
     try:
         spec = checks.begin(spec, backend, document)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.commands.run_options import run_options
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import SourceFrontEnd
@@ -52,7 +52,7 @@ def _refuse_detach(request: Request) -> None:
         SpecError: the backend runs processes on this machine.
     """
     name = request.configuration().backend
-    if base.Capability.LOCAL in base.load(name).capabilities:
+    if base.Capability.LOCAL in lookup.load(name).capabilities:
         raise SpecError(
             f"runs on the {name} backend end with this process",
             hint="Leave out --detach, or use a cluster: -b argo.",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.commands import sessions
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands import help as command_help
@@ -46,7 +46,7 @@ def list_runs(request: Request) -> Iterator[str | Table]:
     entries = request.history.list()
     if request.line.has("backend"):
         configuration = request.configuration()
-        remote = base.runs(base.load(configuration.backend), configuration.settings)
+        remote = base.runs(lookup.load(configuration.backend), configuration.settings)
         if remote is not None:
             yield remote_runs(remote[: count(request.line)], configuration)
             return

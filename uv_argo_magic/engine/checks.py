@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.policy import sources
 
@@ -80,7 +80,7 @@ def enforce(proposal: Proposal) -> str:
     Raises:
         PolicyError: the policy or a check refused the proposal, or a policy cannot be read.
     """
-    backend = proposal.backend or base.load(proposal.spec.backend)
+    backend = proposal.backend or lookup.load(proposal.spec.backend)
     note = ""
     if policy := sources.find(proposal.document, backend, proposal.spec.settings):
         from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - 4 ms, and only if there is a policy

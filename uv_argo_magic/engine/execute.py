@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import sessions
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.engine import stages
 from uv_argo_magic.engine.preparation.build import guest_text
 from uv_argo_magic.engine.preparation.spec_builder import specify
@@ -48,7 +48,7 @@ def execute(
     spec, configuration = specify(cell, options, context, requirements, session)
     front_end.check_syntax(cell, spec.code, spec.python)
     if not options.dry_run and session is None:
-        base.warm(base.load(spec.backend), guest_text(), spec)
+        base.warm(lookup.load(spec.backend), guest_text(), spec)
     notes = (*(session.notes if session else ()), *configuration.notes, *spec.requirements.warnings)
     return stages.carry_out(
         spec, front_end, notes=notes, upgrade=options.upgrade, dry_run=options.dry_run, session=session

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config, sessions
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.spec.run_spec import Settings
@@ -39,7 +39,7 @@ class RunRef:
     @property
     def source(self) -> base.Backend:
         """The backend or session that can follow and stop the run."""
-        return self.runs or base.load(self.backend)
+        return self.runs or lookup.load(self.backend)
 
     @property
     def id(self) -> str:
@@ -75,12 +75,12 @@ def locate_remote(name: str, runs: RunList, configuration: Config) -> RunRef:
         SpecError: the backend does not have the run either.
         BackendUnavailable: the backend does not respond.
     """
-    remote = base.load(configuration.backend).find(name, configuration.settings)
+    remote = lookup.load(configuration.backend).find(name, configuration.settings)
     if remote is None:
         try:
             runs.get(name)
         except SpecError as problem:
-            others = [f"`-b {backend}`" for backend in base.names() if backend != configuration.backend]
+            others = [f"`-b {backend}`" for backend in lookup.names() if backend != configuration.backend]
             hint = f"Not found on {configuration.backend}." + (f" Try {' or '.join(others)}." if others else "")
             raise SpecError(problem.message, hint=f"{problem.hint} {hint}") from None
     return RunRef(backend=configuration.backend, settings=configuration.settings, remote=remote)
@@ -108,7 +108,7 @@ def locate_entry(entry: RunRecord, configuration: Config | None = None) -> RunRe
             return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=found[1], runs=found[0])
     elif entry.summary is None:
         # If the process ended during the submission, there is no name, but the backend can have the run.
-        remote = base.load(entry.backend).find(entry.note("name") or entry.id, settings)
+        remote = lookup.load(entry.backend).find(entry.note("name") or entry.id, settings)
     return RunRef(backend=entry.backend, settings=settings, entry=entry, remote=remote)
 
 

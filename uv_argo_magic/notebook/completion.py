@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from uv_argo_magic import sessions
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import commands_in
 
@@ -108,7 +108,7 @@ def values(
     """The values of a completer of the table."""
     own_names = {name: value for name, value in names.items() if not name.startswith("_") and name not in _IPYTHON}
     completers: dict[str, Callable[[], Iterable[str]]] = {
-        "backend": base.names,
+        "backend": lookup.names,
         "python": lambda: PYTHONS,
         "package": lambda: _packages(history()),
         "requirements-file": lambda: _files(fragment, _REQUIREMENTS),

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic._os import paths, process_id, user
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.backends.sessions import WorkerOptions, remote_sessions, with_sessions
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
@@ -134,7 +134,7 @@ class Session:
                 hint=f"Leave out env and venv, or leave out --session {self.name}.",
             )
         if entry is None:
-            with_sessions(base.load(configuration.backend), configuration.backend)
+            with_sessions(lookup.load(configuration.backend), configuration.backend)
             return configuration
         unchanged: dict[str, Any] = {}
         for key in sorted(FIXED):

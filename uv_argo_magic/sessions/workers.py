@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic._os import process_id
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.backends.sessions import remote_sessions, with_sessions
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.errors import BackendError, BackendUnavailable, SessionBusy, SessionLost
@@ -305,7 +305,7 @@ def forget(worker: Worker) -> None:
 
 
 def connections_to(entry: SessionEntry) -> Connections:
-    backend, worker = with_sessions(base.load(entry.backend), entry.backend), entry.worker
+    backend, worker = with_sessions(lookup.load(entry.backend), entry.backend), entry.worker
     assert worker is not None  # noqa: S101 - the caller has checked it
     return Connections(
         connect=lambda: backend.connect(worker.address),

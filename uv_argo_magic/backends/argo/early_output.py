@@ -16,7 +16,7 @@ import time
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import lookup
 from uv_argo_magic.backends.argo.pod_workers import FIRST, PORT, next_pause
 from uv_argo_magic.backends.kubernetes import port_forward
 from uv_argo_magic.backends.kubernetes.rbac import Denied
@@ -95,5 +95,5 @@ class EarlyOutput:
 
 def client_for(client: ArgoClient, spec: RunSpec) -> EarlyOutput | None:
     """The client for a new run; None if the settings or the cluster do not allow early output."""
-    allowed = base.can_send_early(spec) and client.sees_pods and client.location not in _denied
+    allowed = lookup.can_send_early(spec) and client.sees_pods and client.location not in _denied
     return EarlyOutput() if allowed else None

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
 from uv_argo_magic.engine import checks
@@ -41,7 +41,7 @@ def guest_text(*parts: str) -> str:
 def _parts(spec: RunSpec) -> Iterator[str]:
     if spec.session:
         yield "session"
-    elif base.can_send_early(spec):
+    elif lookup.can_send_early(spec):
         yield "early"
     if spec.settings.environment == "persistent":
         yield "persistent"
@@ -80,7 +80,7 @@ def build(
 
 
 def _exchange(spec: RunSpec, exchange: str) -> str:
-    is_here = base.Capability.LOCAL in base.load(spec.backend).capabilities
+    is_here = base.Capability.LOCAL in lookup.load(spec.backend).capabilities
     return exchange if is_here or not exchange else "values"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from uv_argo_magic import sessions, values
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.engine import checks
@@ -43,7 +43,7 @@ def find_target(
         BackendError: the backend is not installed, cannot be reached, or refused the probe.
         Cancelled: `cancelled` was set, in another thread.
     """
-    backend = backend or base.load(spec.backend)
+    backend = backend or lookup.load(spec.backend)
     found_spec, packages = spec, None
     if spec.settings.base or spec.settings.image:
         from uv_argo_magic.engine.preparation import image_probe  # noqa: PLC0415 - 7 ms, and a run on this machine has no image
@@ -84,7 +84,7 @@ def prepare(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
         PolicyError: a check refused the run.
         Cancelled: `cancelled` was set, in another thread.
     """
-    backend = backend or base.load(spec.backend)
+    backend = backend or lookup.load(spec.backend)
     if base.Capability.LOCAL not in backend.capabilities:
         _refuse_passwords(spec.settings)
     spec = checks.begin(spec, backend, notebook)

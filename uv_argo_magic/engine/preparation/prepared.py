@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from uv_argo_magic._os import paths
-from uv_argo_magic.backends import base
+from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
@@ -108,7 +108,7 @@ class Prepared:
         lines.append("cell")
         lines += [f"    {line}" for line in self.spec.cell.split("\n")]
         # The worker of the session runs it, so there is nothing to describe by the backend.
-        backend = backend or base.load(self.spec.backend)
+        backend = backend or lookup.load(self.spec.backend)
         if not self.spec.session and (details := base.describe(backend, self.program, self.spec)):
             lines += ["", details]
         return "\n".join(lines)
