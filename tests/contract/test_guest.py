@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.guest_process import HERE, NONCE, start_guest, text_of
+from support.guest_process import ALARMS, HERE, NONCE, check_interrupted_writes, start_guest, text_of
 from support.index_server import IndexServer
 
 from uv_argo_magic.core.protocol import events as ev
@@ -371,6 +371,11 @@ def test_run_folder_contains_only_program_and_log(tmp_path: Path) -> None:
 def test_flushed_output_survives_a_crash(tmp_path: Path, leave: str) -> None:
     state = run(tmp_path, f"import os\nfor i in range(3):\n    print(i, flush=True)\n{leave}")
     assert text_of(state) == "0\n1\n2\n"
+
+
+def test_interrupted_writes_are_neither_lost_nor_repeated(tmp_path: Path) -> None:
+    state = run(tmp_path, ALARMS)
+    check_interrupted_writes(state)
 
 
 def test_forked_process_can_print_and_exit(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.guest_process import ALARMS, check_interrupted_writes
 from support.index_server import IndexServer
 from support.session_notebook import Notebook, end_all, forget_connections, result, run_past_max_age
 from support.waiting import gated, until, until_printed
@@ -164,6 +165,11 @@ def test_stop_interrupts_cell_and_keeps_session(shared, cell):
     assert "KeyboardInterrupt" in run.state.error
     assert not run.state.session_ended
     assert shared.text("print(kept)") == "kept\n"
+
+
+def test_interrupted_writes_are_neither_lost_nor_repeated(shared):
+    check_interrupted_writes(shared.run(ALARMS).state)
+    assert shared.text("print(number)") == "2999\n"
 
 
 def test_interrupt_of_awaiting_cell_leaves_no_task(shared):

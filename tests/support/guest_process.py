@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -114,3 +116,48 @@ def text_of(state: RunState, stream: str = "stdout") -> str:
     """The output on one stream."""
     texts = (output for output in state.outputs if isinstance(output, events.Lines | events.Text))
     return "".join(output.text for output in texts if getattr(output, "stream", "stdout") == stream)
+
+
+ALARMS = """
+import json, signal, sys
+
+class Tick(Exception):
+    pass
+
+def tick(*_):
+    print("tick", file=sys.stderr)
+    if number % 2:
+        raise Tick
+
+signal.signal(signal.SIGALRM, tick)
+completed, wrong = [], []
+for number in range(3000):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-6 * (number % 120 + 1))
+        written = sys.stdout.write(f"line {number}\\n")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Tick:
+        pass
+    else:
+        completed.append(number)
+        if written != len(f"line {number}\\n"):
+            wrong.append(number)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(json.dumps([completed, wrong]))
+"""
+"""A cell that prints numbered lines; a signal handler prints at any moment of a write, and raises every other time."""
+
+
+def check_interrupted_writes(state: RunState) -> None:
+    """Check the output of ALARMS: no line is broken or repeated, and those of completed writes are there, in order."""
+    assert (state.outcome, state.gaps) == ("Succeeded", ())
+    *written, last = text_of(state).splitlines()
+    completed, wrong = json.loads(last)
+    assert wrong == []
+    assert [line for line in written if not re.fullmatch(r"line \d+", line)] == []
+    numbers = [int(line[5:]) for line in written]
+    assert numbers == sorted(set(numbers))
+    assert set(completed) <= set(numbers)
+    ticks = text_of(state, "stderr")
+    assert ticks == "tick\n" * ticks.count("tick")
+    assert ticks

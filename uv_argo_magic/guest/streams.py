@@ -6,6 +6,8 @@ Rules:
   the GIL. If there are many, a thread flushes it every RATE seconds, which is three times as fast. It is never
   unbuffered, because that splits lines. stderr and records flush stdout first, to keep the order.
 - After a fork, two processes write. Frames are then smaller than PIPE_BUF, so that the kernel writes each as a whole.
+- A signal handler can raise after each call of a function, and it can print. The pipe has only whole frames, and none
+  twice: one assignment decides that a frame is written, C code counts its bytes, and what a handler prints waits.
 """
 
 import _thread
@@ -23,7 +25,15 @@ RATE = 0.01
 FLOOD_WRITES = 20  # in RATE seconds; with more writes, the thread flushes
 EBB_BYTES = 2048  # in RATE seconds; with fewer bytes, each line is flushed
 PIPE_BUF = 4096
+UNFLUSHED = (OSError, ValueError, RuntimeError)
+"""The supervisor has ended, the user's code closed the stream, or this is a signal handler that interrupted a write."""
 FLUSH_BEFORE = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.spawn", "pty.spawn"})
+
+
+class Once:
+    """A write that is not repeated after an interrupt."""
+
+    sent = 0
 
 
 class Pipe:
@@ -32,27 +42,52 @@ class Pipe:
     def __init__(self, fd, acknowledged):
         self.fd = fd
         self.acknowledged = acknowledged
-        self.lock = _thread.allocate_lock()
         self.forked = False
+        self.reset()
 
-    def send(self, kind, data):
-        if self.forked:
-            room = PIPE_BUF - HEADER.size
-            for start in range(0, len(data), room):
-                piece = bytes(data[start : start + room])
-                self._write(HEADER.pack(kind, len(piece)) + piece)
-            return
-        with self.lock:
-            self._write(HEADER.pack(kind, len(data)) + bytes(data))
+    def reset(self):
+        """Begin with no frame, also in a forked process, since another thread can have been writing one."""
+        self.lock = _thread.RLock()
+        # The frame that is being written, and the numbers of its bytes that were written.
+        self.current = (b"", [])  # type: tuple[bytes, list[int]]
+        # The frames of signal handlers that interrupted this.
+        self.waiting = ()  # type: tuple[bytes, ...]
+
+    def send(self, kind, data, prefix=b"", raw=None):
+        """Write frames with the data, each after the prefix, except the bytes that `raw` has sent already."""
+        raw = raw or Once()
+        is_whole = kind == RECORD or not (prefix or self.forked)  # a forked process sends no records
+        room = len(data) if is_whole else PIPE_BUF - HEADER.size - len(prefix)
+        if not data or raw.sent == len(data):
+            self._send(b"" if data else HEADER.pack(kind, len(prefix)) + prefix, raw, raw.sent)
+        for start in range(raw.sent, len(data), room or 1):
+            piece = bytes(data[start : start + room])
+            self._send(HEADER.pack(kind, len(prefix) + len(piece)) + prefix + piece, raw, start + len(piece))
 
     def record(self, kind, **fields):
         fields["k"] = kind
-        data = json.dumps(fields).encode("ascii")
-        if self.forked:
-            with self.lock:  # only the parent sends records; the lock prevents mixed ones
-                self._write(HEADER.pack(RECORD, len(data)) + data)
-        else:
-            self.send(RECORD, data)
+        self.send(RECORD, json.dumps(fields).encode("ascii"))
+
+    def _send(self, frame, raw, sent):
+        """Write what is left of an interrupted frame, and this one; `raw.sent` is set once it will be written."""
+        if self.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - this is a signal handler
+            self.waiting, raw.sent = (*self.waiting, frame), sent
+            return
+        with self.lock:
+            self._finish()
+            self.current, raw.sent = (frame, []), sent
+            self._finish()
+
+    def _finish(self):
+        while True:
+            frame, counts = self.current
+            done = sum(counts)
+            if done < len(frame):
+                counts.extend(map(os.write, (self.fd,), (memoryview(frame)[done:],)))
+            elif self.waiting:
+                self.current, self.waiting = (self.waiting[0], []), self.waiting[1:]
+            else:
+                return
 
     def sync(self):
         """Wait until the supervisor has read everything so far, so that output of a child process comes after it."""
@@ -65,18 +100,16 @@ class Pipe:
         except (OSError, ValueError):
             self.acknowledged = -1
 
-    def _write(self, data):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.fd, view) :]
-
 
 class _Raw(io.RawIOBase):
     """The raw part of a text stream: each write is one frame. `fileno` is the real descriptor, for child processes."""
 
-    def __init__(self, pipe, kind, before):
+    def __init__(self, pipe, kind, size, before):
         self.pipe = pipe
         self.kind = kind
+        self.size = size
+        self.sent = 0
+        """The bytes sent by a write that was interrupted; BufferedWriter writes them again, from its buffer."""
         self.name = "stdout" if kind == STDOUT else "stderr"  # as in a notebook
         self.before = before
         self.writes = 0
@@ -93,10 +126,16 @@ class _Raw(io.RawIOBase):
 
     def write(self, data):
         self.before()
+        size = len(data)
         self.writes += 1
-        self.bytes += len(data)
-        self.pipe.send(self.kind, data)
-        return len(data)
+        self.bytes += size
+        kind, prefix = self.kind_and_prefix()
+        self.pipe.send(kind, data, prefix, self if size <= self.size else None)
+        self.sent = 0
+        return size
+
+    def kind_and_prefix(self):
+        return self.kind, b""
 
 
 class Streams:
@@ -106,9 +145,9 @@ class Streams:
 
     def __init__(self, fd, acknowledged):
         self.pipe = self.make_pipe(fd, acknowledged)
-        self.raw = _Raw(self.pipe, STDOUT, _nothing)
-        self.out = _text(self.raw, 65536)
-        self.err = _text(_Raw(self.pipe, STDERR, self._flush_out), 8192)
+        self.raw = _Raw(self.pipe, STDOUT, 65536, _nothing)
+        self.out = _text(self.raw)
+        self.err = _text(_Raw(self.pipe, STDERR, 8192, self._flush_out))
         self.out.mode = self.err.mode = "w"
         self.closing = False
 
@@ -127,13 +166,13 @@ class Streams:
         self._flush_out()
         try:
             self.err.flush()
-        except (OSError, ValueError):
+        except UNFLUSHED:
             pass
 
     def _flush_out(self):
         try:
             self.out.flush()
-        except (OSError, ValueError):  # closed by the user's code, or the supervisor has ended
+        except UNFLUSHED:
             pass
 
     def _audit(self, event, _args):
@@ -149,7 +188,7 @@ class Streams:
 
     def _in_child(self):
         self.pipe.forked = True
-        self.pipe.lock = _thread.allocate_lock()
+        self.pipe.reset()
         try:
             # A forked process often exits with os._exit, which does not flush.
             self.out.reconfigure(line_buffering=True)
@@ -173,8 +212,8 @@ class Streams:
                     pass
 
 
-def _text(raw, size):
-    return io.TextIOWrapper(io.BufferedWriter(raw, size), "UTF-8", "backslashreplace", line_buffering=True)
+def _text(raw):
+    return io.TextIOWrapper(io.BufferedWriter(raw, raw.size), "UTF-8", "backslashreplace", line_buffering=True)
 
 
 def _nothing():

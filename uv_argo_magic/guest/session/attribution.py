@@ -16,9 +16,7 @@ import os
 import select
 import socket
 import struct
-import sys
 import threading
-import typing
 
 from .. import streams
 
@@ -34,8 +32,6 @@ class Running:
 
     number = 0
     """Number of the running cell; 0 between cells."""
-    interrupt: typing.Any = None
-    """Handles an interrupt that arrived while text was written, given the frame that wrote it; None without one."""
 
 
 class Pipe(streams.Pipe):
@@ -48,7 +44,7 @@ class Pipe(streams.Pipe):
         self.sock = socket.socket(fileno=acknowledged)
         self.own = os.dup(1), os.dup(2)
         self.are_replaced = False
-        self.syncing = _thread.allocate_lock()
+        self.syncing = _thread.RLock()  # a signal handler can start a process, too
 
     def sync(self):
         """As in the base class; the response can include pipes for children of the running cell."""
@@ -91,26 +87,21 @@ class Pipe(streams.Pipe):
 
 
 class _Raw(streams._Raw):  # noqa: SLF001 - the two are one
-    """Each write is one frame; it contains the cell if that has ended."""
+    """Its frames contain the cell if that has ended."""
 
     cell = 0
 
-    def write(self, data):
+    def kind_and_prefix(self):
         if not self.cell or self.cell == Running.number:
-            return super().write(data)
-        self.before()
-        kind = LATE_STDOUT if self.kind == streams.STDOUT else LATE_STDERR
-        room = streams.PIPE_BUF - streams.HEADER.size - NUMBER.size
-        for start in range(0, len(data), room):
-            self.pipe.send(kind, NUMBER.pack(self.cell) + bytes(data[start : start + room]))
-        return len(data)
+            return self.kind, b""
+        return LATE_STDOUT if self.kind == streams.STDOUT else LATE_STDERR, NUMBER.pack(self.cell)
 
 
 class _Text(io.TextIOWrapper):
     """Flushes before the text of another cell."""
 
-    def __init__(self, raw, size):
-        buffer = io.BufferedWriter(raw, size)
+    def __init__(self, raw):
+        buffer = io.BufferedWriter(raw, raw.size)
         io.TextIOWrapper.__init__(self, buffer, "UTF-8", "backslashreplace", line_buffering=True)
         self._raw = raw
         self._lock = threading.RLock()
@@ -124,11 +115,7 @@ class _Text(io.TextIOWrapper):
     def write(self, text):
         with self._lock:
             self._take_cell()
-            written = io.TextIOWrapper.write(self, text)
-        # A cell that prints without a pause is nearly always interrupted while it writes, so handle the interrupt here.
-        if Running.interrupt is not None and threading.current_thread() is threading.main_thread():
-            Running.interrupt(sys._getframe(1))  # noqa: SLF001 - there is no public name
-        return written
+            return io.TextIOWrapper.write(self, text)
 
     def write_bytes(self, buffer, data):
         """Write bytes of the current cell to the buffer below this text."""
@@ -178,9 +165,9 @@ class Streams(streams.Streams):
 
     def __init__(self, fd, acknowledged):
         streams.Streams.__init__(self, fd, acknowledged)
-        self.raw = _Raw(self.pipe, streams.STDOUT, _nothing)
-        self.out = _Text(self.raw, 65536)
-        self.err = _Text(_Raw(self.pipe, streams.STDERR, self._flush_out), 8192)
+        self.raw = _Raw(self.pipe, streams.STDOUT, 65536, _nothing)
+        self.out = _Text(self.raw)
+        self.err = _Text(_Raw(self.pipe, streams.STDERR, 8192, self._flush_out))
         self.out.mode = self.err.mode = "w"
 
     def emit(self, kind, **fields):

@@ -8,17 +8,15 @@ Rules:
 - Two records report when a cell's code can be interrupted (`begun`), and its end with the session's variables (`done`).
 """
 
-import _thread
 import asyncio
 import linecache
 import os
 import signal
 import sys
 import threading
-import time
 import traceback
 
-from .. import execute, executor, streams
+from .. import execute, executor
 from . import attribution, completion, questions, variables
 
 
@@ -154,7 +152,6 @@ class Session:
         except BaseException as problem:  # noqa: BLE001 - everything that the user's code can raise
             error = problem
         self.is_running = False
-        attribution.Running.interrupt = None
         sys.settrace(None)
         sys.setprofile(None)
         if isinstance(error, asyncio.CancelledError) and self.was_cancelled:
@@ -187,20 +184,10 @@ class Session:
             cells[self.number] = order["text"]
 
     def interrupt(self, _number, frame):
-        """Handle SIGINT."""
-        if self.is_running:
-            self._interrupt(frame)
-
-    def _interrupt(self, frame):
-        """Interrupt the cell; the main thread is in `frame`."""
-        place = _place(frame)
-        if place == "writing":
-            # Raise it after the text is written, because an incomplete frame on the pipe would end the session.
-            attribution.Running.interrupt = self._interrupt
-            _thread.start_new_thread(_interrupt_later, ())
+        """Handle SIGINT; the main thread is in `frame`."""
+        if not self.is_running:
             return
-        attribution.Running.interrupt = None
-        if place == "cell":
+        if _is_in_cell(frame):
             raise KeyboardInterrupt
         # The cell awaits. An exception in the event loop would leave its task pending forever, so cancel it.
         self.loop.call_soon_threadsafe(self._cancel)
@@ -210,19 +197,10 @@ class Session:
             self.was_cancelled = self.task.cancel()
 
 
-def _place(frame):
-    """What the main thread is doing: writing a frame, running the cell's code, or neither (in the event loop)."""
+def _is_in_cell(frame):
+    """Whether this frame runs the cell's code, and not the event loop."""
     while frame is not None:
-        if frame.f_globals is streams.__dict__ or frame.f_globals is attribution.__dict__:
-            return "writing"
         if frame.f_code is Session._execute.__code__:  # noqa: SLF001 - of this module
-            return "cell"
+            return True
         frame = frame.f_back
-    return ""
-
-
-def _interrupt_later():
-    """Interrupt again soon, because a record is being written, which does not check for interrupts."""
-    time.sleep(0.002)
-    if attribution.Running.interrupt is not None:
-        os.kill(os.getpid(), signal.SIGINT)
+    return False
