@@ -199,10 +199,7 @@ class Cell:
             waits = [max(0.0, moment - now) for moment in [*due, beat]]
             partial = self.out.wait()
             self._read(min(waits if partial is None else [*waits, partial]))
-        if self.host.precompiler:
-            self.host.precompiler.terminate()
-            self.host.precompiler.wait()
-            self.host.precompiler = None
+        self.host.end_precompiler()
         self._drain()
         return self.cause
 

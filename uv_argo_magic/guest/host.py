@@ -6,12 +6,14 @@ Rule: SIGTERM, SIGINT or the end of a lifeline sets `stopping`, and makes `selec
 import os
 import select
 import signal
+import subprocess
 import sys
 
 from . import cell, processes
 from .install import thin_venv
 
 LIFELINE = "UV_ARGO_LIFELINE"
+PATIENCE = 0.2  # seconds
 
 
 class Host:
@@ -90,6 +92,17 @@ class Host:
     def wait(self, sources, seconds):
         """Wait for one of the sources; return those that are ready."""
         return select.select(sources, [], [], seconds)[0]
+
+    def end_precompiler(self):
+        """End it when it has written a module, or while it compiles a very long one."""
+        process, self.precompiler = self.precompiler, None
+        if process:
+            process.terminate()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def clear(self):
         """Remove everything that the run created, except the output file."""

@@ -22,18 +22,21 @@ QUOTA = "/sys/fs/cgroup/cpu.max"
 
 
 def start(host, site, cell):
-    """Start to compile what the source of a cell imports from `site`; None if it imports nothing, or with one core.
+    """Start to compile what the source of a cell imports from `site`; None if there is nothing or no core for it.
 
     SIGTERM ends the process, once it has written the module that it compiles at the moment.
     """
     names = [name for name in imported(re.sub("^[ \t]+", "", cell, flags=re.MULTILINE)) if _file(site, name)]
     if not names or not _has_free_core():
         return None
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", PROGRAM, host.guest, site, *names],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True, preexec_fn=host.guard,
-    )  # fmt: skip
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", PROGRAM, host.guest, site, *names],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True, preexec_fn=host.guard,
+        )  # fmt: skip
+    except OSError:  # for example, the limit of processes; the cell can do without
+        return None
 
 
 def imported(source, package=""):
