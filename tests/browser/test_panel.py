@@ -188,6 +188,7 @@ def test_panel_shows_how_to_continue_after_a_kernel_restart(open_notebook, gate)
     notebook = open_notebook(gate.cell)
     page = notebook.page
     page.wait_for_selector(f"{BADGE}.uv-running")
+    page.locator(SNAPSHOT, has_text="Running").wait_for(state="attached")  # it is sent after the badge
     assert page.locator(SNAPSHOT).is_hidden()
     page.evaluate("()=>window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.locator(SNAPSHOT).wait_for()
