@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
+from support.waiting import until_printed
 
 import uv_argo_magic as argo
 from uv_argo_magic.errors import ArgoMagicError, PullError, SpecError
@@ -59,6 +61,27 @@ def test_objects_are_pulled_as_sealed_values():
     assert (model.run, model.type, model.lock) == (run.id, "Model", run.lock().key)
     assert argo.run("y = model(2)", push={"model": model}, pull="y").values == {"y": 6}
     assert model.open()(5) == 15
+
+
+SLOW_TO_PICKLE = """
+import time
+
+class Slow:
+    def __reduce__(self):
+        print("begun", flush=True)
+        time.sleep(1000)
+
+slow = Slow()
+"""
+
+
+def test_interrupt_while_values_are_sent_shows_no_internal_traceback():
+    run = argo.submit(SLOW_TO_PICKLE, pull="slow")
+    until_printed(run, "begun")
+    run.stop()
+    assert run.wait(60).outcome == "Stopped"
+    assert run.logs() == "begun\n"
+    assert json.loads(run.state.error)["ename"] == "KeyboardInterrupt"
 
 
 def test_function_is_pushed_with_its_closure():

@@ -96,7 +96,11 @@ class Interpreter:
             error = problem
         sys.settrace(None)  # the cell's tracer must not trace our code
         sys.setprofile(None)
-        return self.end(order, error)
+        try:
+            return self.end(order, error)
+        except KeyboardInterrupt as interrupt:  # while it drew figures or sent values
+            self.out.emit("error", error=exceptions.describe(interrupt, order["file"], tuple(self.hidden)))
+            return 1
 
     def begin(self, order):
         """Bind the pushed values and read the cell; return its steps, for `Executor.run`."""
