@@ -167,6 +167,16 @@ def test_stop_interrupts_cell_and_keeps_session(shared, cell):
     assert shared.text("print(kept)") == "kept\n"
 
 
+def test_stop_interrupts_sending_of_values_and_keeps_session(shared):
+    slow = "import time\nclass Slow:\n    def __reduce__(self):\n        print('begun')\n        time.sleep(1000)\n"
+    run = shared.begin(slow + "slow = Slow()", "-s --pull slow")
+    until_printed(run, "begun")
+    run.stop()
+    assert run.wait(60).outcome == "Stopped"
+    assert run.logs() == "begun\n"
+    assert shared.text("print(type(slow).__name__); del slow") == "Slow\n"
+
+
 def test_interrupted_writes_are_neither_lost_nor_repeated(shared):
     check_interrupted_writes(shared.run(ALARMS).state)
     assert shared.text("print(number)") == "2999\n"

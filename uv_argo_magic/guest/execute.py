@@ -96,11 +96,7 @@ class Interpreter:
             error = problem
         sys.settrace(None)  # the cell's tracer must not trace our code
         sys.setprofile(None)
-        try:
-            return self.end(order, error)
-        except KeyboardInterrupt as interrupt:  # while it drew figures or sent values
-            self.out.emit("error", error=exceptions.describe(interrupt, order["file"], tuple(self.hidden)))
-            return 1
+        return self.end(order, error)
 
     def begin(self, order):
         """Bind the pushed values and read the cell; return its steps, for `Executor.run`."""
@@ -118,6 +114,14 @@ class Interpreter:
 
     def end(self, order, error):
         """Report how the cell's code ended, after showing its last figures; return the exit status."""
+        try:
+            return self.report(order, error)
+        except KeyboardInterrupt as interrupt:  # while it drew figures or sent values
+            self.report_error(order, interrupt)
+            return 1
+
+    def report(self, order, error):
+        """Like `end`; can be interrupted."""
         code = 0
         if isinstance(error, SystemExit):
             code, error = _exit_status(error)
@@ -126,10 +130,14 @@ class Interpreter:
         for finish in self.at_end:
             finish()
         if error is not None:
-            self.out.emit("error", error=exceptions.describe(error, order["file"], tuple(self.hidden)))
+            self.report_error(order, error)
         elif order["pull"]:
             self._transfer().send(values, order, self.module, self.displays, self.out.emit)
         return code
+
+    def report_error(self, order, error):
+        """Send the exception that ended the cell."""
+        self.out.emit("error", error=exceptions.describe(error, order["file"], tuple(self.hidden)))
 
     def _transfer(self):
         """The module that receives and sends values, from the package that is sent with this run."""

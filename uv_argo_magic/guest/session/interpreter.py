@@ -185,22 +185,21 @@ class Session:
 
     def interrupt(self, _number, frame):
         """Handle SIGINT; the main thread is in `frame`."""
-        if not self.is_running:
-            return
-        if _is_in_cell(frame):
+        if _is_within(frame, execute.Interpreter.report) or (self.is_running and _is_within(frame, Session._execute)):
             raise KeyboardInterrupt
-        # The cell awaits. An exception in the event loop would leave its task pending forever, so cancel it.
-        self.loop.call_soon_threadsafe(self._cancel)
+        if self.is_running:
+            # The cell awaits. An exception in the event loop would leave its task pending forever, so cancel it.
+            self.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self):
         if self.is_running:
             self.was_cancelled = self.task.cancel()
 
 
-def _is_in_cell(frame):
-    """Whether this frame runs the cell's code, and not the event loop."""
+def _is_within(frame, function):
+    """Whether this frame is one of a function or of what it calls."""
     while frame is not None:
-        if frame.f_code is Session._execute.__code__:  # noqa: SLF001 - of this module
+        if frame.f_code is function.__code__:
             return True
         frame = frame.f_back
     return False
