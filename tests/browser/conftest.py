@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import lab as jupyter
+from support.session_notebook import end_all
 
 ARTIFACTS = jupyter.ROOT / "test-artifacts"
 
@@ -37,6 +38,9 @@ def lab(tmp_path_factory):
     server = jupyter.Lab(tmp_path_factory.mktemp("lab") / "lab")
     yield server
     server.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_ARGO_HOME", str(server.home))
+        end_all()  # sessions outlive their kernels
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def index(lab):
         server.add("alpha", "2.0", requires=["gamma"])
         for name, version in (("beta", "1.5"), ("beta", "2.0"), ("gamma", "1.0")):
             server.add(name, version)
-        config = lab.folder / "home" / "config" / "uv-argo.toml"
+        config = lab.home / "config" / "uv-argo.toml"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(f'index_url = "{server.url}"\n', encoding="utf-8")
         yield server

@@ -37,6 +37,7 @@ class Lab:
     def __init__(self, folder: Path):
         self.folder = folder
         self.notebooks = folder / "notebooks"
+        self.home = folder / "home"
         self.notebooks.mkdir(parents=True)
         self.token = secrets.token_hex(16)
         settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
@@ -49,7 +50,7 @@ class Lab:
         own_environ = {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in names}
         own_environ |= {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        own_environ |= {"IPYTHONDIR": str(folder / "ipython"), "UV_ARGO_HOME": str(folder / "home"), "PYTHONPATH": path}
+        own_environ |= {"IPYTHONDIR": str(folder / "ipython"), "UV_ARGO_HOME": str(self.home), "PYTHONPATH": path}
         own_environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("UV_ARGO_")}
         self.log = (folder / "server.log").open("wb")

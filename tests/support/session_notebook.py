@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from uv_argo_magic.core.protocol import events as ev
 from uv_argo_magic.engine.context import CellContext
 from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import QuietFrontEnd
+from uv_argo_magic.errors import BackendUnavailable
 from uv_argo_magic.history.store import History
 from uv_argo_magic.sessions import workers
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey
@@ -99,10 +101,11 @@ def forget_connections() -> None:
 
 
 def end_all() -> None:
-    """End all sessions in this home folder."""
+    """End all sessions in this home folder, except those in clusters that have ended."""
     registry = Registry.of_this_user()
     for entry in registry.list():
-        workers.stop(entry, registry)
+        with contextlib.suppress(BackendUnavailable):
+            workers.stop(entry, registry)
 
 
 def result(run: Run) -> str:
