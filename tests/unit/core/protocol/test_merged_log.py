@@ -1,10 +1,12 @@
 """core/protocol/merged_log.py: merging copies of a run's log, and finding it in the log of a session's pod."""
 
 import json
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cases import each
 
 from uv_argo_magic.core.protocol import log_reader
 from uv_argo_magic.core.protocol.merged_log import EarlyCopy, MergedLog, SessionLog, dropped, split_lines
@@ -90,7 +92,7 @@ def test_run_is_found_in_the_log_of_its_session(data):
         assert log.has_ended
 
 
-@given(st.integers(0, len(POD_LOG)))
+@each("cut", range(len(POD_LOG) + 1))
 def test_truncated_log_returns_the_remaining_lines(cut):
     for nonce, run_log in (("a", A), ("b", B)):
         pieces = SessionLog(nonce).feed("".join(POD_LOG[cut:]))
@@ -159,8 +161,9 @@ def test_dropped_record_is_a_gap():
     assert state.outcome == "Succeeded"
 
 
-@given(st.randoms(use_true_random=False))
-def test_early_copy_and_log_are_merged_once(rng):
+@each("seed", range(100))
+def test_early_copy_and_log_are_merged_once(seed):
+    rng = random.Random(seed)
     copy, received_text = EarlyCopy("a"), ""
     log = [*A]
     for position in sorted(rng.sample(range(len(A)), 2), reverse=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.cases import each
 
@@ -148,6 +148,7 @@ def test_normalize_line_ends():
     assert edits.normalize("\ufeffa\r\nb\rc\n") == "a\nb\nc\n"
 
 
+@example(["undo", "redo", "a", "a", "b", "undo", "redo"])
 @given(st.lists(st.one_of(st.sampled_from(["undo", "redo"]), st.text(max_size=3))))
 def test_undo_and_redo(steps):
     history, texts, position = edits.Edits(text=""), [""], 0
