@@ -15,6 +15,7 @@ from support.session_notebook import Notebook, end_all
 
 from uv_argo_magic import cli, submit
 from uv_argo_magic._os import paths
+from uv_argo_magic.guest.install import precompile
 
 WAIT = "import pathlib, time\nwhile not pathlib.Path({file!r}).exists():\n    time.sleep(0.01)\n"
 WRITE = """\
@@ -144,7 +145,7 @@ def later():
 """
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="another core compiles the modules")
+@pytest.mark.skipif(not precompile.has_free_core(), reason="another core compiles the modules")
 def test_imported_modules_of_new_environment_are_compiled_in_advance(run_cell):
     first, second = run_cell(WAIT_FOR_BYTE_CODE), run_cell("import alpha")
     assert (first.logs(), first.state.notes) == ("True\n", ())

@@ -27,7 +27,7 @@ def start(host, site, cell):
     SIGTERM ends the process, once it has written the module that it compiles at the moment.
     """
     names = [name for name in imported(re.sub("^[ \t]+", "", cell, flags=re.MULTILINE)) if _file(site, name)]
-    if not names or not _has_free_core():
+    if not names or not has_free_core():
         return None
     try:
         return subprocess.Popen(
@@ -88,7 +88,7 @@ def _file(site, name):
     return next(filter(os.path.isfile, [os.path.join(path, "__init__.py"), path + ".py"]), "")
 
 
-def _has_free_core():
+def has_free_core():
     """Whether this container has more than one core."""
     try:
         with open(QUOTA) as file:
