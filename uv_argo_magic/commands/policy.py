@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from uv_argo_magic._os import text_file
 from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
@@ -178,14 +179,7 @@ def _check(
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(
-            f"cannot read {path.name}: {error.strerror}", hint="Name a notebook, a script or a requirements file."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path.name} is not UTF-8 text", hint="Save it as UTF-8.") from error
+    return text_file.read(path, path.name, hint="Name a notebook, a script or a requirements file.")
 
 
 def _table(results: Sequence[FileResult]) -> Table:

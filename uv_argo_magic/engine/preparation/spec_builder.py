@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config, values
+from uv_argo_magic._os import text_file
 from uv_argo_magic.backends.sessions import exchanges_files
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import env_file
@@ -131,14 +132,9 @@ def _with_env_files(settings: Settings, options: RunOptions, context: CellContex
         return settings
     files: dict[str, str] = {}
     for name in options.env_files:
-        try:
-            text = (context.folder / Path(name).expanduser()).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise SpecError(
-                f"cannot read {name}: {error.strerror}", hint="A relative path is relative to the notebook's folder."
-            ) from error
-        except UnicodeDecodeError as error:
-            raise SpecError(f"{name} is not UTF-8 text", hint="Save it as UTF-8.") from error
+        path = context.folder / Path(name).expanduser()
+        hint = "A relative path is relative to the notebook's folder."
+        text = text_file.read(path, name, hint=hint, encoding="utf-8-sig")
         files |= env_file.parse(text, source=name)
     own = dict(settings.variables)
     on_the_line = "variables" in dict(options.sets)
