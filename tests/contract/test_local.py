@@ -139,6 +139,25 @@ def test_failed_start_leaves_no_folder_or_descriptor(tmp_path, monkeypatch, brok
     assert [path.name for path in tmp_path.glob("uv-argo-*")] == []
 
 
+def test_spare_process_with_earlier_variables_is_not_used(monkeypatch):
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    backend = LocalBackend()
+    popen = subprocess.Popen
+
+    def change_variable_after_start(command, **kwargs):
+        process = popen(command, **kwargs)
+        if command[-1].endswith("program.py"):
+            os.environ["LANG"] = "C"  # by another thread, such as the notebook's
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", change_variable_after_start)
+    backend.warm(guest_text(), RunSpec(cell=""))
+    assert backend._spare is not None
+    run = start_run.start(prepare(RunSpec(cell="import os\nprint(os.environ['LANG'])")), backend=backend)
+    assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "C\n")
+    run._is_read.wait(60)
+
+
 def test_concurrent_warming_starts_one_spare_process():
     backend = LocalBackend()
     run = start_run.start(prepare(RunSpec(cell="1")), backend=backend)

@@ -286,7 +286,7 @@ class LocalBackend:
                         server.close()
                     guest = launch.program.guest
                     folder = launch.store / "guest" / launch.program.digest
-                    environ = prestart.environment(os.environ, store=str(launch.store), folder="", uv=find_uv_bin())
+                    environ = prestart.environment(launch.environ, store=str(launch.store), folder="", uv=find_uv_bin())
                     server = fork_server.ForkServer(launch.python, guest, folder, environ)
                     self._fork_server = launch.spare_key, server
             return launch.fork(server)

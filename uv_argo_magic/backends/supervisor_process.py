@@ -35,6 +35,13 @@ ENDS = 1.0
 """Seconds in which the processes of a killed supervisor end."""
 
 
+def copy_environ() -> dict[str, str]:
+    """A copy of the environment variables of this process."""
+    while True:
+        with contextlib.suppress(KeyError):  # another thread has just removed a variable
+            return dict(os.environ)
+
+
 @frozen
 class Launch:
     """How to start a supervisor.
@@ -53,11 +60,14 @@ class Launch:
     """The path of a persistent environment."""
     is_spare: bool = False
     """Whether the process waits on stdin for the payload of a run."""
+    environ: Mapping[str, str] = field(default_factory=copy_environ)
+    """The environment variables of this process. They are read once, because a notebook can change them at any time,
+    and a process that started with other variables must not be used."""
 
     @property
     def spare_key(self) -> tuple[object, ...]:
         """Launches with equal keys can use the same spare process."""
-        return self.program.guest, self.python, self.store, tuple(sorted(os.environ.items()))
+        return self.program.guest, self.python, self.store, tuple(sorted(self.environ.items()))
 
     def for_spare(self) -> Launch:
         """How to start a spare process for a run like this one."""
@@ -104,7 +114,7 @@ class Launch:
         If it does not exist, record how to start one in advance at the next `uv-argo run`.
         """
         guest = self.store / "guest" / self.program.digest
-        origin = (self.python, str(guest), str(self.store), dict(os.environ))
+        origin = (self.python, str(guest), str(self.store), self.environ)
         found = prestart.take()
         if found is None:
             if record := prestart.record(python=self.python, guest=str(guest), store=str(self.store), uv=find_uv_bin()):
@@ -155,7 +165,7 @@ class Launch:
 
     def _environ(self, folder: Path) -> dict[str, str]:
         return (
-            prestart.environment(os.environ, store=str(self.store), folder=str(folder), uv=find_uv_bin())
+            prestart.environment(self.environ, store=str(self.store), folder=str(folder), uv=find_uv_bin())
             | dict(self.credentials)
             | ({"UV_ARGO_VENV": str(self.venv)} if self.venv else {})
             | {"UV_ARGO_OUTPUT": str(self.output or folder / "output.log")}
@@ -170,8 +180,6 @@ class Supervisor:
     process: SupervisorProcess
     folder: Path
     lifeline: int
-    key: tuple[object, ...] = field(init=False)
-    """The `spare_key` when the process was started; the environment variables can change later."""
     fork_server: ForkServer | None = None
     """The fork server that started it."""
     stopping: bool = False
@@ -179,10 +187,6 @@ class Supervisor:
     """Whether the run started directly after another one, in a spare process, so that a third run is likely."""
     has_exited: bool = False
     """Whether it wrote its last record or ended, so that the run no longer uses its folder."""
-
-    def __post_init__(self) -> None:
-        """Store the key."""
-        self.key = self.launch.spare_key
 
     @property
     def was_spare(self) -> bool:
@@ -192,7 +196,7 @@ class Supervisor:
     def hand_over(self, launch: Launch) -> bool:
         """Send the payload of a run to a spare process; False if this fails."""
         is_current = self.fork_server is None or self.fork_server.is_current()
-        if not is_current or self.key != launch.spare_key or self.process.poll() is not None:
+        if not is_current or self.launch.spare_key != launch.spare_key or self.process.poll() is not None:
             return False
         assert self.process.stdin is not None  # noqa: S101 - a spare process has a pipe
         try:
