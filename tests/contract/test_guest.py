@@ -208,9 +208,9 @@ def test_long_output_is_shortened_and_kept_in_a_file(tmp_path: Path) -> None:
     lines = text_of(state).splitlines()
     assert (lines[0], lines[-1]) == ("line 0", "line 999999")
     assert len(lines) + skipped.lines == 1_000_000
-    full_output = (tmp_path / "run" / "output.log").read_bytes()
+    full_output = (tmp_path / "output.log").read_bytes()
     assert full_output.count(b"\n") == 1_000_000
-    assert skipped.path == str(tmp_path / "run" / "output.log")
+    assert skipped.path == str(tmp_path / "output.log")
 
 
 @pytest.mark.parametrize(
@@ -357,14 +357,10 @@ def test_internal_error_of_guest_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_run_folder_contains_only_program_and_log(tmp_path: Path) -> None:
-    run(tmp_path, "open('file', 'w').write('x');")
-    assert {entry.name for entry in (tmp_path / "run").iterdir()} <= {
-        "program.py",
-        "cell.py",
-        "cell.json",
-        "output.log",
-    }
+def test_run_folder_of_a_pod_contains_only_program_and_log(tmp_path: Path) -> None:
+    environ = {"UV_ARGO_LIFELINE": "-1", "UV_ARGO_OUTPUT": str(tmp_path / "run" / "output.log")}
+    run(tmp_path, "open('file', 'w').write('x'); print(1)", env=environ)
+    assert {entry.name for entry in (tmp_path / "run").iterdir()} == {"program.py", "cell.py", "output.log"}
 
 
 @pytest.mark.parametrize("leave", ["os._exit(0)", "os.kill(os.getpid(), 9)"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -84,19 +83,26 @@ def test_killed_supervisor_is_reported():
         run.raise_for_state()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="on other systems, a file descriptor reports the supervisor's end")
-@pytest.mark.parametrize("cell", ["1", "import os, time; os.kill(os.getppid(), 9); time.sleep(1000)"])
-def test_run_folders_are_removed_at_exit(cell, tmp_path, monkeypatch):
-    folders = tmp_path / "tmp"
-    folders.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+@pytest.mark.parametrize("cell", ["1", "1 / 0", "import sys; sys.exit(3)"])
+def test_run_removes_its_own_folder(cell):
     backend = LocalBackend()
     prepared = prepare(RunSpec(cell=cell))
     name = backend.submit(prepared.program, prepared.spec, "r1").name
-    assert list(folders.iterdir())
     assert not isinstance(list(backend.watch(name))[-1], str)
+    assert not backend._runs[name].folder.exists()
+    backend.delete(name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems, a file descriptor reports the supervisor's end")
+def test_folder_of_killed_run_is_removed_at_exit():
+    backend = LocalBackend()
+    prepared = prepare(RunSpec(cell="import os, time; os.kill(os.getppid(), 9); time.sleep(1000)"))
+    name = backend.submit(prepared.program, prepared.spec, "r1").name
+    assert not isinstance(list(backend.watch(name))[-1], str)
+    assert backend._runs[name].folder.exists()
     backend._remove_folders()  # called by `atexit`
-    assert list(folders.iterdir()) == []
+    assert not backend._runs[name].folder.exists()
+    backend.delete(name)
 
 
 def test_run_succeeds_if_history_disk_is_full(tmp_path, monkeypatch, capsys):

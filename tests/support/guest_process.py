@@ -96,6 +96,7 @@ def start_guest(
         "UV_ARGO_STORE": str(home / "store"),
         "UV_ARGO_RUN": str(run),
         "UV_ARGO_UV": find_uv_bin(),
+        "UV_ARGO_OUTPUT": str(home / "output.log"),
         "UV_ARGO_LIFELINE": str(lifeline),
         **(env or {}),
     }

@@ -113,8 +113,8 @@ class Host:
         # Release the locks before the run reports its end, since the next run may need the same environment at once.
         while self.held:
             self.held.pop().close()
-        if self.client >= 0 and self.client not in self.lifelines:
-            # The client has ended, and so cannot remove the folder.
+        # The client removes the folder too, but could be killed before. It reads only what is in stderr, a file there.
+        if self.client >= 0 and not (self.client in self.lifelines and os.fstat(2).st_size):
             processes.remove(self.home)
 
     def _stop(self, _number, _frame):
