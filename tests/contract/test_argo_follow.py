@@ -456,6 +456,26 @@ def test_blocking_event_is_shown_within_two_polls():
     items.close()
 
 
+def test_pod_lost_after_close_does_not_end_the_workflow():
+    pod = {"metadata": {"name": "x", "uid": "1"}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}}
+    follower = follow.Follower(StuckClient({"status": {"phase": "Running"}}, [pod]), "x", "ab")
+    is_running = threading.Event()
+
+    def read() -> None:
+        for item in follower.items():
+            if isinstance(item, NodePhase) and item.phase == "Running":
+                is_running.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert is_running.wait(60)
+    time.sleep(0.05)  # until it waits for the next message
+    follower.close()
+    follower._watchers.messages.put(watchers.PodsChanged((watchers.PodChange("DELETED", pod),)))
+    thread.join(60)
+    assert follower._terminations == []
+
+
 @pytest.mark.slow
 def test_streams_are_reopened_after_sleep(server, begin, monkeypatch):
     offset = [0.0]

@@ -114,7 +114,10 @@ class Follower:
         try:
             while not self._is_closed.is_set():
                 with contextlib.suppress(queue.Empty):
-                    yield from self._handle(self._watchers.messages.get(timeout=0.25))
+                    message = self._watchers.messages.get(timeout=0.25)
+                    if self._is_closed.is_set():
+                        break  # the caller has closed it, so a lost pod must not terminate the workflow
+                    yield from self._handle(message)
                 if self._clock() - time.monotonic() > offset + SLEEP_JUMP:
                     self._watchers.reopen()  # the machine slept: streams can be dead without an error
                 offset = self._clock() - time.monotonic()
