@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from support import real_argo
 from support.session_notebook import Notebook, end_all, forget_connections, result
-from support.waiting import until, until_printed
+from support.waiting import LIMIT, until, until_printed
 
 from uv_argo_magic.backends.argo import client, pod_workers
 from uv_argo_magic.errors import BackendUnavailable, CellFailed, SessionBusy, SessionLost
@@ -118,12 +118,10 @@ def test_packages_are_added_to_running_session(shared):
 
 
 def test_session_survives_interrupt(shared):
-    run = shared.begin("import time\nkept = 5\nprint('on', flush=True)\ntime.sleep(60)")
+    run = shared.begin("import time\nkept = 5\nprint('on', flush=True)\ntime.sleep(1000)")
     until_printed(run, "on")
-    stopped_at = time.monotonic()
     run.ask_to_stop("a test")
-    assert run.wait(20).outcome == "Stopped"
-    assert time.monotonic() - stopped_at < 15
+    assert run.wait(LIMIT).outcome == "Stopped"
     assert shared.text("print(kept)") == "5\n"
 
 
