@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +25,7 @@ from uv_argo_magic.engine.preparation.prepare import prepare
 from uv_argo_magic.errors import BackendUnavailable, RunError
 from uv_argo_magic.history.run_files import RunFiles
 from uv_argo_magic.history.store import History
+from uv_argo_magic.renderers.streamer import Streamer
 
 if TYPE_CHECKING:
     from uv_argo_magic.engine.run import Run
@@ -73,6 +76,23 @@ def test_stop_while_python_starts_interrupts_the_cell(tmp_path):
     run.wait(60)
     assert (run.state.outcome, run.logs()) == ("Stopped", "")
     assert '"ename": "KeyboardInterrupt"' in run.state.error
+
+
+def test_interrupt_within_an_update_repeats_no_output():
+    class Out(io.StringIO):
+        is_interrupted = False
+
+        def write(self, text):
+            super().write(text)
+            if not self.is_interrupted:
+                self.is_interrupted = True
+                signal.raise_signal(signal.SIGINT)
+
+    cell = "import time\ntry:\n    print('up', flush=True); time.sleep(1000)\nfinally:\n    print('cleaned')"
+    out = Out()
+    with pytest.raises(KeyboardInterrupt):
+        start(cell).follow(Streamer(out, io.StringIO()))
+    assert out.getvalue() == "up\ncleaned\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="on other systems, a file descriptor reports the supervisor's end")

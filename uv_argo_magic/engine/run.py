@@ -11,15 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import signal
 import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from uv_argo_magic import values
-from uv_argo_magic._os import threads
+from uv_argo_magic._os import interrupts, threads
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events, log_reader
@@ -31,7 +30,7 @@ from uv_argo_magic.renderers.remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import FrameType, ModuleType
+    from types import ModuleType
 
     from uv_argo_magic.core.resolution.lock import Lock, Resolution
     from uv_argo_magic.core.spec.run_spec import Settings
@@ -226,12 +225,11 @@ class Run:
             KeyboardInterrupt: the user interrupted the run.
         """
         has_more = self._has_more
-        is_main = threading.current_thread() is threading.main_thread()
-        if has_more is None or not is_main or signal.getsignal(signal.SIGINT) is None:
+        if has_more is None or threading.current_thread() is not threading.main_thread():
             self.read_on()
             return
         until = time.monotonic() + QUICK
-        with _interrupt_later():  # an interrupt within a read would lose part of the log
+        with interrupts.delayed():  # an interrupt within a read would lose part of the log
             goes_on = self._read_one()  # the phase, which is available immediately
             while (
                 goes_on
@@ -388,7 +386,8 @@ class Run:
                 deadline = min(deadline, time.monotonic() + seconds)
             for index, renderer in enumerate(renderers):
                 try:
-                    renderer.update(state)
+                    with interrupts.delayed(can_block=True):  # an interrupt within it would lose or repeat output
+                        renderer.update(state)
                 except Exception:  # noqa: BLE001 - a broken panel must not affect the run or its output
                     if index not in reported:
                         reported.add(index)
@@ -499,16 +498,3 @@ def _outcome() -> ModuleType:
     from uv_argo_magic.engine import outcome  # noqa: PLC0415 - 3 ms, and most runs succeed
 
     return outcome
-
-
-@contextlib.contextmanager
-def _interrupt_later() -> Iterator[None]:
-    """Delay an interrupt of the main thread until the end of the `with` block."""
-    came: list[tuple[int, FrameType | None]] = []
-    handler: Any = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if came and callable(handler):
-        handler(*came[0])
