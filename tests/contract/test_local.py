@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,7 +20,8 @@ from support.waiting import LIMIT, gated, until
 from uv_argo_magic.backends import local, local_limits
 from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.core.spec.run_spec import Resources, RunSpec, Settings
-from uv_argo_magic.engine import start_run
+from uv_argo_magic.engine import stages, start_run
+from uv_argo_magic.engine.front_end import SourceFrontEnd
 from uv_argo_magic.engine.preparation.build import guest_text
 from uv_argo_magic.engine.preparation.prepare import prepare
 from uv_argo_magic.errors import BackendUnavailable, RunError
@@ -76,6 +78,40 @@ def test_stop_while_python_starts_interrupts_the_cell(tmp_path):
     run.wait(60)
     assert (run.state.outcome, run.logs()) == ("Stopped", "")
     assert '"ename": "KeyboardInterrupt"' in run.state.error
+
+
+def test_interrupted_submission_leaves_no_process(tmp_path, monkeypatch):
+    prepared = prepare(RunSpec(cell="import time; time.sleep(1000)"))
+    started = []
+    popen = subprocess.Popen
+
+    def interrupt_after_start(command, **kwargs):
+        started.append(popen(command, **kwargs))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    backend = LocalBackend()
+    backend.target(prepared.spec)
+    monkeypatch.setattr(subprocess, "Popen", interrupt_after_start)
+    with pytest.raises(KeyboardInterrupt):
+        backend.submit(prepared.program, prepared.spec, "r1")
+    assert started[0].wait(60) == -signal.SIGKILL
+    assert (backend._runs, list(tmp_path.glob("uv-argo-*"))) == ({}, [])
+
+
+def test_run_that_is_interrupted_before_it_is_shown_is_stopped(monkeypatch):
+    runs = []
+
+    class Interrupted(SourceFrontEnd):
+        def follow(self, run, prepared):
+            runs.append(run)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stages.carry_out(RunSpec(cell="import time; time.sleep(1000)"), Interrupted("cell.py", ""))
+    assert runs[0].wait(60).outcome == "Stopped"
+    runs[0]._is_read.wait(60)
 
 
 def test_interrupt_within_an_update_repeats_no_output():

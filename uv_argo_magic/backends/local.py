@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic._os import paths
+from uv_argo_magic._os import interrupts, paths
 from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.backends.base import Capability, Check, Submission
 from uv_argo_magic.backends.supervisor_process import Launch, kill
@@ -126,13 +126,18 @@ class LocalBackend:
             resources=spec.resources,
             venv=_persistent_venv(spec.settings, run_id),
         )
-        supervisor = (None if _needs_own_process(spec) else self._use_spare(launch)) or launch.start()
         name = f"{PREFIX}{run_id}"
-        with self._lock:
-            is_alone = all(other.has_exited for other in self._runs.values())
-            follows = is_alone and time.monotonic() - self._ended_at < SEQUENCE
-            supervisor.is_in_sequence = follows and supervisor.was_spare
-            self._runs[name] = supervisor
+        try:
+            with interrupts.delayed():  # an interrupt would leave a process that nothing ends
+                supervisor = (None if _needs_own_process(spec) else self._use_spare(launch)) or launch.start()
+                with self._lock:
+                    is_alone = all(other.has_exited for other in self._runs.values())
+                    follows = is_alone and time.monotonic() - self._ended_at < SEQUENCE
+                    supervisor.is_in_sequence = follows and supervisor.was_spare
+                    self._runs[name] = supervisor
+        except KeyboardInterrupt:
+            self.delete(name)
+            raise
         return Submission(name=name)
 
     def start_worker(self, program: Program, spec: RunSpec, options: WorkerOptions) -> str:

@@ -66,6 +66,10 @@ def carry_out(  # noqa: PLR0913 - keyword-only, with defaults for a plain cell
     run = submit(prepared, front_end, session, run_id=run_id, began_at=began_at)
     try:
         waited = front_end.follow(run, prepared)
+    except KeyboardInterrupt:
+        if not run.state.stop_requested:  # interrupted before `Run.follow`, for example while the panel was created
+            run.ask_to_stop("an interrupt")
+        raise
     finally:
         run.read_on()  # even if a view failed before it followed the run
     if waited:
