@@ -219,6 +219,14 @@ def test_damaged_uv_cache_is_downloaded_again(run_cell, tmp_path):
     assert run_cell(SHOW, env="ephemeral").state.notes == ()
 
 
+def test_record_of_vendored_package_is_not_checked(run_cell, index):
+    files = {"alpha.py": "", "_vendor/gamma.py": "", "_vendor/gamma-1.0.dist-info/RECORD": "gamma.py,sha256=abc,0\n"}
+    index.add("vendoring", "1.0", files=files)
+    run_cell("", deps="vendoring", env="ephemeral")  # uv has its files now
+    run = run_cell("import alpha", deps="vendoring")
+    assert (run.status, run.state.notes) == ("Succeeded", ())
+
+
 @pytest.mark.parametrize("kind", ["ephemeral", "persistent"])
 def test_damaged_uv_cache_is_not_used_for_any_environment(run_cell, tmp_path, kind):
     run_cell("", env="ephemeral")

@@ -141,7 +141,8 @@ def damaged(site, found):
     """The packages whose files differ from their RECORD; uv does not check files from its cache."""
     names = set()  # type: set[str]
     for path in found:
-        if path.endswith(".dist-info/RECORD"):
+        # Packages such as setuptools contain others in a folder of their own, with a RECORD of paths in that folder.
+        if path.endswith(".dist-info/RECORD") and path.count("/") == 1:
             with open(os.path.join(site, path), encoding="utf-8", errors="replace") as file:
                 rows = [line.split(",sha256=") for line in file]
             # Paths with a comma or a quotation mark are quoted.
