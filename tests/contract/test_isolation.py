@@ -227,6 +227,13 @@ def test_record_of_vendored_package_is_not_checked(run_cell, index):
     assert (run.status, run.state.notes) == ("Succeeded", ())
 
 
+def test_file_of_two_packages_is_not_damaged(run_cell, index):
+    for name in ("one", "other"):
+        index.add(name, "1.0", files={f"{name}.py": "", "tests/__init__.py": f"# of {name}\n"})
+    run_cell("", deps="one other", env="ephemeral")  # uv has their files now
+    assert run_cell("import one, other", deps="one other").state.notes == ()
+
+
 @pytest.mark.parametrize("kind", ["ephemeral", "persistent"])
 def test_damaged_uv_cache_is_not_used_for_any_environment(run_cell, tmp_path, kind):
     run_cell("", env="ephemeral")

@@ -138,21 +138,26 @@ def put(folder, files):
 
 
 def damaged(site, found):
-    """The packages whose files differ from their RECORD; uv does not check files from its cache."""
-    names = set()  # type: set[str]
-    for path in found:
+    """The packages whose files differ from their RECORD; uv does not check files from its cache.
+
+    A file that several packages install has the content of one of them.
+    """
+    listed = {}  # type: dict[str, tuple[set[str], set[str]]]  # path -> digests, packages
+    for record in found:
         # Packages such as setuptools contain others in a folder of their own, with a RECORD of paths in that folder.
-        if path.endswith(".dist-info/RECORD") and path.count("/") == 1:
-            with open(os.path.join(site, path), encoding="utf-8", errors="replace") as file:
+        if record.endswith(".dist-info/RECORD") and record.count("/") == 1:
+            with open(os.path.join(site, record), encoding="utf-8", errors="replace") as file:
                 rows = [line.split(",sha256=") for line in file]
-            # Paths with a comma or a quotation mark are quoted.
-            names.update(
-                path.split("-", 1)[0]
-                for row in rows
-                if len(row) == 2
-                and not row[0].startswith(("..", "/", '"'))
-                and row[1].split(",")[0] != _base64(found.get(os.path.normpath(row[0]), ""))
-            )
+            for row in rows:
+                # Paths with a comma or a quotation mark are quoted.
+                if len(row) == 2 and not row[0].startswith(("..", "/", '"')):
+                    sums, packages = listed.setdefault(os.path.normpath(row[0]), (set(), set()))
+                    sums.add(row[1].split(",")[0])
+                    packages.add(record.split("-", 1)[0])
+    names = set()  # type: set[str]
+    for path, (sums, packages) in listed.items():
+        if _base64(found.get(path, "")) not in sums:
+            names |= packages
     return sorted(names)
 
 
