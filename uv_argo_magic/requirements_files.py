@@ -354,9 +354,10 @@ def _local_packages(name: str, data: dict[str, object]) -> list[str]:
 def _conda(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     lines, pip, notes = _environment(source, text)
     # Keep the line numbers, because messages contain them.
-    rows = [""] * max((line.number for line in pip), default=0)
+    rows: list[str] = []
     for line in pip:
-        rows[line.number - 1] = line.text
+        rows += [""] * (line.number - 1 - len(rows))
+        rows.append(line.text)
     listed = _requirements(source, "\n".join(rows), visited)
     return merge(conda_env.read_conda(lines, source=source.name), listed, ParsedRequirements(notes=tuple(notes)))
 
@@ -374,8 +375,9 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
         raise SpecError(
-            f"{source.name}{where}: invalid YAML: {getattr(error, 'problem', None) or 'nested too deeply'}",
+            f"{source.name}{where}: invalid YAML: {problem}",
             hint="List the packages under `dependencies:`, one per line, such as `- numpy=1.26`.",
         ) from None
     keys = {str(key.value): value for key, value in root.value} if isinstance(root, yaml.MappingNode) else {}
@@ -387,9 +389,12 @@ def _environment(source: _Source, text: str) -> tuple[list[conda_env.Line], list
         )
     lines: tuple[list[conda_env.Line], list[conda_env.Line]] = ([], [])
     for entry in entries.value:
-        pip = isinstance(entry, yaml.MappingNode) and [key.value for key, _ in entry.value] == ["pip"]
-        nodes = entry.value[0][1].value if pip else [entry]
-        for node in nodes if isinstance(nodes, list) else [entry]:
+        pip = (
+            isinstance(entry, yaml.MappingNode)
+            and [key.value for key, _ in entry.value] == ["pip"]
+            and isinstance(entry.value[0][1], yaml.SequenceNode)
+        )
+        for node in entry.value[0][1].value if pip else [entry]:
             number = node.start_mark.line + 1
             if not isinstance(node, yaml.ScalarNode):
                 raise SpecError(

@@ -185,10 +185,12 @@ def test_requires_python_is_read(write, tmp_path):
     [
         ("dependencies: [", "environment.yml, line 1: invalid YAML"),
         ("[" * 1000, "environment.yml: invalid YAML: nested too deeply"),
+        ("dependencies: [a\a]", "environment.yml: invalid YAML: special characters are not allowed"),
         ("- numpy", "environment.yml has no list of dependencies"),
         ("dependencies: numpy", "environment.yml has no list of dependencies"),
         ("dependencies:\n- numpy\n- conda: [x]", "environment.yml, line 3: expected a package or a pip list"),
         ("dependencies:\n- pip: rich", "environment.yml, line 2: expected a package or a pip list"),
+        ("dependencies:\n- pip:\n    rich: 13", "environment.yml, line 2: expected a package or a pip list"),
         (
             "dependencies:\n- pip:\n  - rich\n  - [x]",
             "environment.yml, line 4: expected a package or a pip list",
@@ -213,6 +215,11 @@ def test_complete_conda_environment_is_read(write, tmp_path):
     parsed = requirements_files.read("environment.yml", tmp_path)
     assert parsed.requirements.lines == ("numpy", 'rich; os_name == "posix"', "six")
     assert parsed.notes == ("environment.yml: `variables` are ignored; use --set variables=NAME=VALUE.",)
+
+
+def test_pip_list_of_conda_environment_can_be_in_one_line(write, tmp_path):
+    write({"environment.yml": "dependencies: [numpy, pip: [rich, polars]]\n"})
+    assert read_lines("environment.yml", tmp_path) == ("numpy", "rich", "polars")
 
 
 def test_missing_yaml_library_is_reported(write, tmp_path, monkeypatch):
