@@ -21,18 +21,20 @@ Rules:
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import tomllib
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv import find_uv_bin
 
+from uv_argo_magic._os import paths
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import conda_env, parser
 from uv_argo_magic.core.requirements.includes import Include, split_includes
@@ -62,7 +64,7 @@ def read(reference: str, folder: Path) -> ParsedRequirements:
         SpecError: the file cannot be read, is invalid, or must be exported by another tool.
     """
     name, extras, groups = _split_reference(reference, folder)
-    return _read(_Source(path=folder / Path(name).expanduser(), name=name, extras=extras, groups=groups), set())
+    return _read(_Source(path=folder / paths.expanded(name), name=name, extras=extras, groups=groups), set())
 
 
 def notebook_file(notebook: str, folder: Path) -> Path | None:
@@ -93,7 +95,7 @@ class _Source:
     name: str
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    trail: tuple[Path, ...] = field(default=())
+    trail: tuple[Path, ...] = ()
 
 
 _REFERENCE = re.compile(r"(.+\.(?:toml|lock))(?:\[([^\[\]]*)\])?(?::([A-Za-z0-9._, -]+))?")
@@ -102,7 +104,8 @@ _REFERENCE = re.compile(r"(.+\.(?:toml|lock))(?:\[([^\[\]]*)\])?(?::([A-Za-z0-9.
 def _split_reference(reference: str, folder: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """(path, extras, groups)."""
     match = _REFERENCE.fullmatch(reference)
-    if not match or (folder / Path(reference).expanduser()).exists():
+    # Path.exists raises an error for a name that is too long, or in a folder that cannot be searched.
+    if not match or os.path.exists(folder / paths.expanded(reference)):  # noqa: PTH110
         return reference, (), ()
     extras, groups = (tuple(re.findall(r"[^\s,]+", names or "")) for names in match.group(2, 3))
     return match[1], extras, groups
@@ -120,7 +123,9 @@ def _read_text(source: _Source) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()] if path.parent.is_dir() else []
+        names: list[str] = []
+        with contextlib.suppress(OSError):  # the folder may not exist, or not be readable
+            names += (entry.name for entry in path.parent.iterdir() if entry.is_file())
         suggestion = nearest(path.name, names)
         base = "file that includes it" if source.trail else "working directory"
         raise SpecError(
@@ -238,7 +243,7 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
     if "://" in include.name or "$" in include.name:
         raise SpecError(f"{where}: {include.name} is not a local file", hint="Download it, and use its path.")
     trail = (*source.trail, source.path.resolve())
-    path = (source.path.parent / Path(include.name).expanduser()).resolve()
+    path = (source.path.parent / paths.expanded(include.name)).resolve()
     if path in trail:
         raise SpecError(f"{where}: {include.name} includes this file again", hint="Remove one of the two lines.")
     if len(trail) >= MAX_DEPTH:

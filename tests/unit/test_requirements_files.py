@@ -217,6 +217,19 @@ def test_complete_conda_environment_is_read(write, tmp_path):
     assert parsed.notes == ("environment.yml: `variables` are ignored; use --set variables=NAME=VALUE.",)
 
 
+@pytest.mark.parametrize("name", ["~no.such.user/x.txt", "~no.such.user/pyproject.toml", f"{'x' * 300}.toml"])
+def test_file_that_cannot_exist_is_reported(tmp_path, name):
+    assert error_of(name, tmp_path).message.startswith(f"cannot read {name}: ")
+
+
+def test_file_in_unreadable_folder_is_reported(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert error_of("x.txt", tmp_path).message == "cannot read x.txt: No such file or directory"
+
+
 def test_pip_list_of_conda_environment_can_be_in_one_line(write, tmp_path):
     write({"environment.yml": "dependencies: [numpy, pip: [rich, polars]]\n"})
     assert read_lines("environment.yml", tmp_path) == ("numpy", "rich", "polars")

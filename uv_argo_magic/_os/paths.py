@@ -1,4 +1,4 @@
-"""The folders for our data, cache and configuration, by the conventions of the platform.
+"""The folders for our data, cache and configuration, by the conventions of the platform; and the user's paths.
 
 Rule: UV_ARGO_HOME, if set, contains all of them. The folders are created when they are written to.
 """
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 APP = "uv-argo"
 WRITABLE = "Free some disk space, or set UV_ARGO_HOME to a writable folder."
 """The hint if these folders cannot be written."""
+
+
+def expanded(path: str) -> Path:
+    """The path with the home folder for "~" or "~USER"; unchanged if there is no such user."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises a RuntimeError for an unknown user
 
 
 def data_dir(environ: Mapping[str, str] = os.environ) -> Path:

@@ -14,10 +14,10 @@ import os
 import shutil
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import requirements_files
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.commands import cell_line
 from uv_argo_magic.core.commands.run_options import RunOptions
@@ -34,6 +34,7 @@ from uv_argo_magic.uv import runner
 
 if TYPE_CHECKING:
     import threading
+    from pathlib import Path
 
     from uv_argo_magic.core.resolution.lock import Resolution
     from uv_argo_magic.engine.context import CellContext
@@ -55,7 +56,7 @@ def find(name: str, context: CellContext) -> Path:
         SpecError: this is not a requirements file, or the path of the notebook is unknown.
     """
     if name and not name.endswith(".ipynb"):
-        path = context.folder / Path(name).expanduser()
+        path = context.folder / paths.expanded(name)
         if path.suffix not in {".txt", ".in", ""}:
             raise SpecError(
                 f"edit supports only requirements files, and {path.name} is not one",
@@ -64,7 +65,7 @@ def find(name: str, context: CellContext) -> Path:
                 else "Name a text file, for example requirements.txt.",
             )
         return path
-    notebook = str(Path(name).expanduser()) if name else context.notebook
+    notebook = str(paths.expanded(name)) if name else context.notebook
     notebook_path = requirements_files.notebook_file(notebook, context.folder)
     if notebook_path is None:
         raise SpecError(

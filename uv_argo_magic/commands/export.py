@@ -8,9 +8,9 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import lookup
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import settings_parser
@@ -23,6 +23,7 @@ from uv_argo_magic.history.entry import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from uv_argo_magic.commands.registry import Request
     from uv_argo_magic.core.commands.parser import Line
@@ -155,7 +156,7 @@ def _refuse_pushed(pushed: tuple[Pushed, ...], problem: str) -> None:
 
 
 def _path(to: str) -> Path:
-    path = Path(to).expanduser()
+    path = paths.expanded(to)
     if path.suffix not in (*WORKFLOW, *SCRIPT):
         raise SpecError(
             f"cannot infer the output format from `--to {to}`",

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from uv_argo_magic._os import text_file
+from uv_argo_magic._os import paths, text_file
 from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
@@ -33,6 +32,7 @@ from uv_argo_magic.policy import enforcement, sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from uv_argo_magic.commands.registry import Request, Result
     from uv_argo_magic.core.policy.model import Violation
@@ -135,7 +135,7 @@ def check(name: str, request: Request) -> Iterator[FileResult]:
     Raises:
         SpecError: the file cannot be read, or the line is invalid.
     """
-    path = request.context.folder / Path(name).expanduser()
+    path = request.context.folder / paths.expanded(name)
     options = replace(run_options(request.line), dry_run=True)
     context = replace(request.context, notebook=str(path), names={})
     if path.suffix == ".ipynb":

@@ -15,6 +15,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from uv_argo_magic._os import paths
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands.run_options import run_options
@@ -86,7 +87,7 @@ def verify(line: Line, context: CellContext) -> tuple[Table, bool]:
     name = line.argument or context.notebook
     if not name:
         raise SpecError("cannot determine the notebook's path", hint="Name the notebook: verify study.ipynb")
-    path = context.folder / name
+    path = context.folder / paths.expanded(name)
     recorded_cells = tuple(cells(path))
     if not recorded_cells:
         raise SpecError(f"{path.name} has no %%argo cell with output", hint="Run its cells, and save the notebook.")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.completer import SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from uv_argo_magic import sessions
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends import lookup
 from uv_argo_magic.core.commands import help as command_help
 from uv_argo_magic.core.commands.table import commands_in
@@ -148,7 +148,7 @@ def _files(fragment: str, pattern: re.Pattern[str] | None = None) -> Iterable[st
     """The folders and files that begin with this path; if the names of some files match `pattern`, only these files."""
     folder, slash, beginning = fragment.rpartition("/")
     try:
-        entries = [entry for entry in Path(folder + slash).expanduser().iterdir() if " " not in entry.name]
+        entries = [entry for entry in paths.expanded(folder + slash).iterdir() if " " not in entry.name]
     except OSError:
         return ()
     visible = [entry for entry in entries if beginning.startswith(".") or not entry.name.startswith(".")]

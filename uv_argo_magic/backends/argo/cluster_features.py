@@ -8,11 +8,11 @@ Rules:
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from uv_argo_magic._os import paths
 from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.errors import SpecError
@@ -86,7 +86,7 @@ def read_patch(path: str) -> dict[str, Any]:
         SpecError: the file cannot be read, or is not part of a Workflow.
     """
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
+        text = paths.expanded(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as problem:
         raise SpecError(
             f"cannot read the patch {path}: {problem}", hint="Name a YAML or JSON file: --set patch=FILE."

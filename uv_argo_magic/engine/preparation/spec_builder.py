@@ -6,11 +6,10 @@ Rule: requirement_sources.py reads the requirements, and is imported only if the
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import config, values
-from uv_argo_magic._os import text_file
+from uv_argo_magic._os import paths, text_file
 from uv_argo_magic.backends.sessions import exchanges_files
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec import env_file
@@ -132,7 +131,7 @@ def _with_env_files(settings: Settings, options: RunOptions, context: CellContex
         return settings
     files: dict[str, str] = {}
     for name in options.env_files:
-        path = context.folder / Path(name).expanduser()
+        path = context.folder / paths.expanded(name)
         hint = "A relative path is relative to the notebook's folder."
         text = text_file.read(path, name, hint=hint, encoding="utf-8-sig")
         files |= env_file.parse(text, source=name)
@@ -144,7 +143,7 @@ def _with_env_files(settings: Settings, options: RunOptions, context: CellContex
 def _with_absolute_links(settings: Settings, context: CellContext) -> Settings:
     """The settings with absolute paths for folders of wheels, because uv runs in another folder."""
     links = tuple(
-        link if "://" in link else str((context.folder / Path(link).expanduser()).absolute())
+        link if "://" in link else str((context.folder / paths.expanded(link)).absolute())
         for link in settings.find_links
     )
     return replace(settings, find_links=links) if links else settings
