@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from support import real_argo
@@ -35,6 +36,7 @@ from uv_argo_magic.cli import main
 from uv_argo_magic.core.protocol.state import Gap
 from uv_argo_magic.core.spec.program import PAYLOAD_LIMIT
 from uv_argo_magic.core.spec.run_spec import Settings
+from uv_argo_magic.core.view import messages
 from uv_argo_magic.engine import find_run
 from uv_argo_magic.engine.start_run import join
 from uv_argo_magic.errors import BackendError, BackendUnavailable, CellFailed, SessionBusy, SessionLost, SpecError
@@ -178,6 +180,21 @@ def test_second_kernel_joins_after_first_disconnects(server, notebook, monkeypat
 
     assert until(try_text) == "7\n"
     assert notebook.notes[-1].startswith("Rejoined session main (started ")
+
+
+def test_second_kernel_does_not_end_session_that_first_has_started(server, notebook, monkeypatch):
+    notebook.run("z = 7")
+    entry, registry = notebook.entry(), Registry.of_this_user()
+    registry.write(replace(entry, worker=replace(entry.worker, started="")))  # as the second kernel has read it
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "CLIENT", "another")
+        patch.setattr(workers, "_connections", {})
+        state = notebook.begin("z").wait(60)
+    assert state.outcome == "NotStarted"
+    assert messages.sentence(state).startswith("Another kernel uses the session main: process ")
+    assert messages.hint(state).startswith("Take it over with %argo sessions --take main")
+    registry.write(entry)
+    assert notebook.text("print(z)") == "7\n"
 
 
 def test_metadata_names_user_notebook_and_session(server, tmp_path, monkeypatch):

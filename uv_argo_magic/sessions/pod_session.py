@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.errors import BackendError, BackendUnavailable
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SessionBusy
 from uv_argo_magic.sessions import activity, workers
 from uv_argo_magic.sessions.registry import Ending
 
@@ -140,6 +140,9 @@ class PodSession:
                         self.changes.update(keep=self.gpu_keep, note=note)
                     self._write(pod=node.uid)
                 yield node
+        except SessionBusy as problem:
+            phase = "Running"  # for another kernel
+            yield ev.NodePhase(phase=ev.NOT_STARTED, message=f"{problem}; {problem.hint}", t=time.time())
         finally:
             if phase != "Running":
                 self._abandon()

@@ -73,28 +73,13 @@ def hold(
             hint=f"Open the notebook there, or use another name here: --session NAME. {restart_hint(entry.name)}",
         )
     try:
-        answer = _ask_to_hold(entry, take=take)
-        deadline = time.monotonic() + PASSED_ON
-        while answer.get("error") == "busy" and _is_gone(answer.get("holder") or {}) and time.monotonic() < deadline:
-            time.sleep(0.1)
-            answer = _ask_to_hold(entry)
+        status = join(entry, take=take)
     except BackendUnavailable as problem:
         forget(worker)
         cause = ending(entry, registry)
         if cause is None:
             raise
         raise lost(entry, cause) from problem
-    if answer.get("error") == "busy":
-        forget(worker)
-        holder = answer.get("holder") or {}
-        since = time.strftime("%H:%M", time.localtime(float(holder.get("since", 0.0))))
-        is_stopped = holder.get("host") == socket.gethostname() and process_id.is_stopped(int(holder.get("pid") or 0))
-        raise SessionBusy(
-            f"another kernel uses the session {entry.name}: process {holder.get('pid')} on {holder.get('host')}, "
-            f"since {since}{', currently suspended' if is_stopped else ''}",
-            hint=f"Take it over with %argo sessions --take {entry.name}, or use another name: --session NAME.",
-        )
-    status: Mapping[str, Any] = answer["status"]
     if worker.is_remote and worker.started and worker.started != str(status["started"]):
         end(entry, "its pod was created again")
         before = (registry.ending(entry.key) if registry else None) or Ending(reason="")
@@ -104,14 +89,31 @@ def hold(
     return status
 
 
-def join(entry: SessionEntry) -> Mapping[str, Any]:
-    """Become the holder of a starting worker; return its status.
+def join(entry: SessionEntry, *, take: bool = False) -> Mapping[str, Any]:
+    """Become the holder of a worker, which can be starting; return its status.
 
     Raises:
-        BackendUnavailable: the worker does not listen yet.
+        SessionBusy: another kernel uses the session.
+        BackendUnavailable: the worker does not respond, or does not listen yet.
         BackendError: the user is not allowed to reach the worker.
     """
-    status: Mapping[str, Any] = _ask_to_hold(entry)["status"]
+    answer = _ask_to_hold(entry, take=take)
+    deadline = time.monotonic() + PASSED_ON
+    while answer.get("error") == "busy" and _is_gone(answer.get("holder") or {}) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        answer = _ask_to_hold(entry)
+    if answer.get("error") == "busy":
+        assert entry.worker is not None  # noqa: S101 - it has responded
+        forget(entry.worker)
+        holder = answer.get("holder") or {}
+        since = time.strftime("%H:%M", time.localtime(float(holder.get("since", 0.0))))
+        is_stopped = holder.get("host") == socket.gethostname() and process_id.is_stopped(int(holder.get("pid") or 0))
+        raise SessionBusy(
+            f"another kernel uses the session {entry.name}: process {holder.get('pid')} on {holder.get('host')}, "
+            f"since {since}{', currently suspended' if is_stopped else ''}",
+            hint=f"Take it over with %argo sessions --take {entry.name}, or use another name: --session NAME.",
+        )
+    status: Mapping[str, Any] = answer["status"]
     return status
 
 
