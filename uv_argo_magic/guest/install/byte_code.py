@@ -44,10 +44,11 @@ def compile_all(root, home):
     import py_compile
     import re
 
+    site = os.path.join(home, environment.SITE)
     compileall.compile_dir(
-        os.path.join(home, environment.SITE),
+        site,
         quiet=2,
-        rx=re.compile(r"/tests?/"),
+        rx=re.compile(re.escape(site) + r"/(.*/)?tests?/"),
         workers=min(integrity.THREADS, os.cpu_count() or 1),
         invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP,
     )

@@ -47,6 +47,12 @@ def test_byte_code_is_shared_with_the_next_environment(create_environment, tmp_p
     assert linked.stat().st_ino == before  # Python did not compile it again
 
 
+def test_environment_in_a_folder_of_tests_is_compiled(create_environment, tmp_path):
+    home, _ = create_environment("tests/store")
+    byte_code.compile_all(str(tmp_path), str(home))
+    assert compiled_modules(home) == ["__init__"]
+
+
 def test_byte_code_is_not_shared_without_hard_links(create_environment, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError))
     home, digests = create_environment("first")
