@@ -142,21 +142,26 @@ def _packages_table(shown_packages: tuple[Package, ...]) -> str:
     """The table of these packages; most cells of a session have those of the cell before."""
     indent = "&nbsp;&nbsp;&nbsp;"
     rows = "".join(
-        _package_row(
+        _row(
             indent * depth + escape(package.name), escape(package.version), humanize.size(package.size),
             escape(_needed(package)),
         )
         for depth, package in dependency_tree.tree(shown_packages)
     )  # fmt: skip
     total = humanize.size(sum(package.size for package in shown_packages))
-    rows += _package_row(humanize.count(len(shown_packages), "package"), "", total, "", f"border-top:{_LINE}")
+    rows += _row(humanize.count(len(shown_packages), "package"), "", total, "", f"border-top:{_LINE}")
+    return _table(rows)
+
+
+def _table(rows: str) -> str:
+    """A table that scrolls if it has many rows."""
     return (
         f'<div style="max-height:270px;overflow:auto;margin:4px 0">'
         f'<table style="{_CODE};border-collapse:collapse;margin:0">{rows}</table></div>'
     )
 
 
-def _package_row(name: str, version: str, size: str, needed: str, style: str = "") -> str:
+def _row(name: str, version: str, size: str, needed: str, style: str = "") -> str:
     """A row of escaped texts; cells do not break inside words, numbers and names."""
     cell = f"white-space:nowrap;{style}"
     return (
@@ -170,16 +175,13 @@ def _package_row(name: str, version: str, size: str, needed: str, style: str = "
 def files_html(files: ev.Files) -> str:
     """The files that the cell left in its folder, and how to keep them."""
     rows = "".join(
-        _package_row(escape(name), "", humanize.size(int(size)) if size.isdecimal() else "", "")
-        for name, size in files.files
+        _row(escape(name), "", humanize.size(int(size)) if size.isdecimal() else "", "") for name, size in files.files
     )
     if files.count > len(files.files):
-        rows += _package_row(f"and {humanize.count(files.count - len(files.files), 'other file')}", "", "", "")
-    table = f'<table style="{_CODE};border-collapse:collapse;margin:0">{rows}</table>'
+        rows += _row(f"and {humanize.count(files.count - len(files.files), 'other file')}", "", "", "")
     return _details(
         f"Files ({files.count}, {humanize.size(files.bytes) or '0 B'})",
-        f'<div style="max-height:270px;overflow:auto;margin:4px 0">{table}</div>'
-        f'<div style="font-size:12px;{_FAINT}">{FILES_HINT}</div>',
+        f'{_table(rows)}<div style="font-size:12px;{_FAINT}">{FILES_HINT}</div>',
         volatile=True,
     )
 
@@ -195,11 +197,9 @@ def values_html(state: RunState) -> str:
     if not rows:
         return ""
     cells = "".join(
-        _package_row(escape(name), escape(kind), humanize.size(size), escape(status))
-        for name, kind, size, status in rows
+        _row(escape(name), escape(kind), humanize.size(size), escape(status)) for name, kind, size, status in rows
     )
-    table = f'<table style="{_CODE};border-collapse:collapse;margin:0">{cells}</table>'
-    return _details(f"Values ({len(rows)})", f'<div style="max-height:270px;overflow:auto;margin:4px 0">{table}</div>')
+    return _details(f"Values ({len(rows)})", _table(cells))
 
 
 def planned(state: RunState, lock: Resolution | None = None) -> tuple[Package, ...]:
