@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.protocol import events as ev
-from uv_argo_magic.core.protocol.state import Gap, Output, Restarted, durations, elapsed
+from uv_argo_magic.core.protocol.state import durations, elapsed
 from uv_argo_magic.core.resolution import dependency_tree
 from uv_argo_magic.core.resolution.lock import Lock, Package, Resolution
 from uv_argo_magic.core.view import ansi, messages, run_text
 from uv_argo_magic.core.view.tables import escape
 
 if TYPE_CHECKING:
-    from uv_argo_magic.core.protocol.state import RunState
+    from uv_argo_magic.core.protocol.state import Output, RunState
 
 VOLATILE = r'(?s)<(span|details) class="uv-volatile".*?</\1>'
 """A regular expression for the parts that differ between two runs of one cell; remove them before comparing."""
@@ -105,9 +105,9 @@ def tail(state: RunState, lines: int = 500) -> str:
     for output in reversed(state.outputs):
         if remaining <= 0:
             break
-        stream, text_ = _as_text(output)
-        piece = _last(text_, remaining + 1)
-        if below not in {"", stream} and not piece.endswith("\n"):
+        stream = _stream(output)
+        piece = _last(run_text.output_text(output), remaining + 1)
+        if piece and below not in {"", stream} and not piece.endswith("\n"):
             piece += "\n"  # another stream does not continue this line
         remaining -= piece.count("\n")
         parts.append(piece)
@@ -415,23 +415,17 @@ def _details(summary: str, body: str, *, opened: bool = False, volatile: bool = 
     )
 
 
-def _as_text(output: Output) -> tuple[str, str]:
-    """The stream of an output and its terminal text; the stream is "ours" if it is neither stdout nor stderr."""
+def _stream(output: Output) -> str:
+    """The stream of an output; "ours" if it is neither stdout nor stderr."""
     match output:
         case ev.Lines():
-            return "stdout", output.text
+            return "stdout"
         case ev.Text():
-            return output.stream, output.text
+            return output.stream
         case ev.Traceback():
-            return "stderr", output.text
-        case ev.Display() | ev.Result():
-            return "ours", run_text.bundle(output.data) + "\n"
-        case ev.ClearOutput():
-            return "ours", ""
-        case ev.Skipped() | Gap() | Restarted():
-            return "ours", run_text.remark(output) + "\n"
-        case _:  # pragma: no cover
-            assert_never(output)
+            return "stderr"
+        case _:
+            return "ours"
 
 
 def _last(text_: str, lines: int) -> str:

@@ -315,6 +315,7 @@ def test_tail_keeps_redraws_and_separates_streams():
                        ("display", {"data": {"image/png": ""}}), ("clear", {"wait": True})))  # fmt: skip
     assert html.tail(state, 10) == "\r10%\r20%\nout\nopen\nValueError\n[image/png]\n"
     assert html.log_html(state, 10) == "20%\nout\nopen\nValueError\n[image/png]\n"
+    assert html.tail(play(write("one\n", ("clear", {"wait": True}), "two\n")), 10) == "one\ntwo\n"
 
 
 def test_very_long_lines_are_shortened():
