@@ -105,19 +105,17 @@ class SessionRuns:
             location=self.pod.location if self.pod else "",
             worker=self.pod.address if self.pod else "",
         )
+        send = functools.partial(self._submit, name, request, order, pushed)
         if self.pod is not None and self.pod.is_starting:
-            self._waiting[name] = functools.partial(self._submit, name, request, order, pushed), spec
+            self._waiting[name] = send, spec
             self.pod.enqueue()
             return submission
-        again = functools.partial(self._submit, name, request, order, pushed)
         if self.pod is None and not self.waits and len(order) <= LONGEST_ORDER:
-            try:
+            with contextlib.suppress(BackendUnavailable):
                 self._sent = channel = self.connections.send("run", request, order)
-                self._unanswered[name] = channel, again
-            except BackendUnavailable:
-                again()
-        else:
-            again()
+                self._unanswered[name] = channel, send
+                return submission
+        send()
         return submission
 
     def _take_answer(self, name: str) -> None:
@@ -382,10 +380,10 @@ class SessionRuns:
                     break
             except BackendError:
                 break
-        phase = ev.NodePhase(phase="Succeeded", t=time.time())
-        if not is_complete:
-            phase = ev.NodePhase(phase="Failed", message="the process of the session was terminated", t=time.time())
-        yield phase
+        if is_complete:
+            yield ev.NodePhase(phase="Succeeded", t=time.time())
+        else:
+            yield ev.NodePhase(phase="Failed", message="the process of the session was terminated", t=time.time())
 
     def stop(self, name: str) -> None:
         """Interrupt the cell; a second request, some seconds later, ends the session.
@@ -410,7 +408,7 @@ class SessionRuns:
         self.connections.ask("answer", run=name.removeprefix(PREFIX), text=text, refused=refused)
 
     def delete(self, name: str) -> None:  # noqa: ARG002 - the signature of the protocol
-        """End the connections that were used for one run; the worker removes the logs of old cells."""
+        """End the connections of an attached run (`at_end`); the worker removes the logs of old cells."""
         self.at_end()
 
 
