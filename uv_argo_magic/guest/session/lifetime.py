@@ -8,7 +8,7 @@ Rules:
 import time
 
 WARNING = 300.0  # seconds before the end at which the holder is warned; at most a tenth of the whole time
-RETURN = 120.0  # seconds in which a client can reconnect to a pod after its connection was cut
+RETURN = 120.0  # seconds in which a client can connect to a pod after its start, or after its connection was cut
 REST = 60.0  # maximum seconds between two checks
 
 
@@ -30,7 +30,7 @@ class Lifetime:
         self.max_age = options["max_age"]
         self.is_bound = options["bound"]
         self.started = self.idle_since = time.time()
-        self.left_at = 0.0  # when the holder's connection ended; 0: it exists, or there was none
+        self.left_at = self.started  # since when there is no holder; 0: there is one
         self.warned = 0.0  # the end about which the holder was warned under the last cell
         self.old_at = 0.0  # when max_age ends it, once that is near
 

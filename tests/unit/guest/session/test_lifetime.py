@@ -28,7 +28,9 @@ def clock(monkeypatch):
 @pytest.fixture
 def lifetime(clock):
     """The lifetime of a session that has run one cell."""
-    return Lifetime({"keep": 0, "max_age": 0, "bound": False})
+    lifetime = Lifetime({"keep": 0, "max_age": 0, "bound": False})
+    lifetime.left_at = 0.0  # its client is connected
+    return lifetime
 
 
 def event_at(lifetime, clock, now):
@@ -52,6 +54,12 @@ def test_end_is_announced_once_in_advance(lifetime, clock, setting):
     assert event_at(lifetime, clock, end - 300) == ("ending", setting, end)
     assert event_at(lifetime, clock, end - 10) == ()
     assert event_at(lifetime, clock, end) == ("ended", setting, end)
+
+
+def test_bound_session_ends_if_its_client_never_connects(clock):
+    lifetime = Lifetime({"keep": 0, "max_age": 0, "bound": True})
+    assert lifetime.ends_at() == 1000 + module.RETURN
+    assert event_at(lifetime, clock, 1000 + module.RETURN) == ("ended", "", 1000 + module.RETURN)
 
 
 def test_next_check_is_at_the_next_event_or_in_a_minute(lifetime, clock):
