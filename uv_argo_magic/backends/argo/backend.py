@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 MAX_ENDED = 256
 """Maximum number of ended runs whose client is kept."""
-
-
 POLICY_AGE = 60.0
 """Seconds for which a package policy is cached."""
 
@@ -89,9 +87,7 @@ class ArgoBackend:
             BackendUnavailable: the settings name a template, and the API does not respond.
         """
         if spec.settings.template:
-            with required_packages():
-                client = self._connect(spec.settings)
-                return template.target(template.read_template(client, spec.settings.template), spec)
+            return template.target(self._template(spec.settings), spec)
         return images.target(spec.python, spec.settings)
 
     def image(self, spec: RunSpec) -> str:
@@ -102,9 +98,7 @@ class ArgoBackend:
             BackendUnavailable: the settings name a template, and the API does not respond.
         """
         if spec.settings.template:
-            with required_packages():
-                client = self._connect(spec.settings)
-            return template.image(template.read_template(client, spec.settings.template), spec.settings)
+            return template.image(self._template(spec.settings), spec.settings)
         return spec.settings.image or images.target(spec.python, spec.settings).image
 
     def describe(self, program: Program, spec: RunSpec) -> str:
@@ -201,8 +195,7 @@ class ArgoBackend:
         """
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", name):
             return None
-        with required_packages():
-            client = self._connect(settings)
+        client = self._client(settings)
         run = run_metadata.find(client, name)
         if run is not None:
             self._remember(run.name, _KnownRun(client=client, nonce=run.nonce))
@@ -214,15 +207,13 @@ class ArgoBackend:
         Raises:
             BackendError: no cluster is configured, it does not respond, or the user is not allowed to list workflows.
         """
-        with required_packages():
-            client = self._connect(settings)
+        client = self._client(settings)
         return tuple(run_metadata.read_all(client.workflows(run_metadata.RUN_LABEL), client.location))
 
     def policy(self, settings: Settings) -> PolicyText:
         """The policy in the ConfigMap `uv-argo-policy` of the namespace, cached for POLICY_AGE."""
         try:
-            with required_packages():
-                client = self._connect(settings)
+            client = self._client(settings)
         except BackendUnavailable as problem:
             return PolicyText(origin=f"ConfigMap {POLICY}", problem=str(problem))
         read_at, known = self._policies.get(client.location, (0.0, None))
@@ -292,8 +283,8 @@ class ArgoBackend:
     ) -> dict[str, Any]:
         """The Workflow of a session."""
         worker = pod_workers.options(options)
-        if name := spec.settings.template:
-            return template.build_session(template.read_template(client, name), program, spec, options, worker=worker)
+        if spec.settings.template:
+            return template.build_session(self._template(spec.settings), program, spec, options, worker=worker)
         return workflow.build_session(
             program,
             spec,
@@ -352,9 +343,7 @@ class ArgoBackend:
         Raises:
             BackendError: no cluster is configured, it does not respond, or the user is not allowed to list workflows.
         """
-        with required_packages():
-            client = self._connect(settings)
-        workflows = client.workflows(session_list.SELECTOR, all_namespaces=all_namespaces)
+        workflows = self._client(settings).workflows(session_list.SELECTOR, all_namespaces=all_namespaces)
         return tuple(session_list.read_all(workflows))
 
     def worker_log(self, address: str, *, follow: bool = False) -> Iterator[Item]:
@@ -366,7 +355,7 @@ class ArgoBackend:
         return pod_workers.log(*self._worker(address), follow=follow)
 
     def end_worker(self, address: str) -> None:
-        """Terminate the workflow of a session.
+        """Stop the workflow of a session.
 
         Raises:
             BackendUnavailable: the API does not respond.
@@ -375,8 +364,25 @@ class ArgoBackend:
 
     def _worker(self, address: str) -> tuple[ArgoClient, pod_workers.Address]:
         parsed = pod_workers.Address.parse(address)
+        return self._client(parsed.settings), parsed
+
+    def _client(self, settings: Settings) -> ArgoClient:
+        """The client for these settings.
+
+        Raises:
+            BackendUnavailable: no cluster is configured, or kubernetes is not installed.
+        """
         with required_packages():
-            return self._connect(parsed.settings), parsed
+            return self._connect(settings)
+
+    def _template(self, settings: Settings) -> template.TemplateInfo:
+        """The template that the settings name.
+
+        Raises:
+            SpecError: the template does not exist, or does not accept programs.
+            BackendUnavailable: as in `_client`, or the API does not respond.
+        """
+        return template.read_template(self._client(settings), settings.template)
 
     def checks(self, spec: RunSpec) -> Iterator[Check]:
         """Check the configuration, the API, Argo, and all permissions that runs need."""
@@ -417,8 +423,8 @@ class ArgoBackend:
         early: str = "",
     ) -> tuple[dict[str, Any], bool]:
         """The Workflow to submit, and whether it needs a ConfigMap with its program."""
-        if name := spec.settings.template:
-            info = template.read_template(self._connect(spec.settings), name)
+        if spec.settings.template:
+            info = self._template(spec.settings)
             manifest = template.build(info, program, spec, run_id=run_id, notebook=notebook)
             return manifest, template.needs_config_map(program)
         image = images.target(spec.python, spec.settings).image

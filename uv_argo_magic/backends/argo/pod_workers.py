@@ -259,7 +259,7 @@ def log(client: ArgoClient, address: Address, *, follow: bool) -> Iterator[Item]
 
 
 def end(client: ArgoClient, address: Address) -> None:
-    """Terminate the workflow; no error if it has ended.
+    """Stop the workflow; no error if it does not exist.
 
     Raises:
         BackendUnavailable: the API does not respond, or denies the request.
