@@ -15,7 +15,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from uv_argo_magic._os import paths
+from uv_argo_magic._os import paths, text_file
 from uv_argo_magic.commands.registry import Failure
 from uv_argo_magic.core.commands import cell_text
 from uv_argo_magic.core.commands.run_options import run_options
@@ -126,12 +126,7 @@ def cells(path: Path) -> Iterator[Cell]:
     Raises:
         SpecError: the file cannot be read, or is not a notebook.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"cannot read {path.name}: {error.strerror}", hint="Name a notebook file.") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path.name} is not a notebook in format 4", hint="Save it with Jupyter.") from error
+    text = text_file.read(path, path.name, hint="Name a notebook file.")
     return (cell for cell in cell_text.notebook_cells(text, path.name) if cell.outputs)
 
 
