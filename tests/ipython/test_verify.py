@@ -137,6 +137,13 @@ def test_verify_reports_why_cells_cannot_run(shell, save_notebook, index):
     assert output.endswith("0 same, 1 differs, 2 not run")
 
 
+def test_verify_pushes_no_variables_of_the_notebook(shell, save_notebook, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_PUSH", "auto")
+    shell.user_ns["x"] = 1
+    save_notebook(("", "print('1') if x == 1 else None"))
+    assert "ended with no exception, now with NameError" in run_verify(shell)
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"cells": 3}', '{"cells": [{}]}', "[]"])
 def test_verify_rejects_other_files(shell, tmp_path, text):
     (tmp_path / "x.ipynb").write_text(text)

@@ -91,7 +91,7 @@ def verify(line: Line, context: CellContext) -> tuple[Table, bool]:
     recorded_cells = tuple(cells(path))
     if not recorded_cells:
         raise SpecError(f"{path.name} has no %%argo cell with output", hint="Run its cells, and save the notebook.")
-    context = replace(context, folder=path.parent, notebook=str(path), line_offset=1)
+    context = replace(context, names={}, folder=path.parent, notebook=str(path), line_offset=1)
     temporary = TemporarySessions()
     try:
         results = [check(cell, line, context, temporary) for cell in recorded_cells]
