@@ -283,6 +283,17 @@ def test_editor_keeps_rejected_text_if_editor_fails(context, path, editor):
     assert path.with_name("study.requirements.txt.rejected").read_text(encoding="utf-8") == "alpha = 1\n"
 
 
+def test_editor_keeps_text_that_cannot_be_written(context, tmp_path, editor, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / "folder"
+    editor.program(f"file.write_text('alpha'); open({str(folder)!r}, 'w').close()")
+    with pytest.raises(SpecError, match=r"cannot read needs\.txt") as caught:
+        edit_terminal.edit_file(folder / "needs.txt", context)
+    (kept,) = tmp_path.glob("*.needs.txt.rejected")
+    assert str(kept) in caught.value.hint
+    assert kept.read_text(encoding="utf-8") == "alpha"
+
+
 def test_editor_gives_up_after_repeated_errors(context, path, monkeypatch):
     monkeypatch.setattr(edit_terminal, "TRIES", 3)
     monkeypatch.setenv("VISUAL", shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1], 'a').write('=')"]))

@@ -2,7 +2,7 @@
 
 Rules:
 - After an error, the editor opens again, with the error as comments at the top. Saving without changes cancels.
-- A rejected text is never lost: it is written to a file next to the original.
+- A rejected text is never lost: it is written to a file next to the original, or to a temporary one.
 """
 
 from __future__ import annotations
@@ -128,7 +128,12 @@ def _without_remark(text: str) -> str:
 
 
 def _keep(draft: _Draft) -> str:
-    """Write the rejected text to a file next to the original; the name of that file."""
+    """Write the rejected text to a file next to the original, or else to a temporary file; the name of that file."""
     rejected = draft.path.with_name(f"{draft.path.name}.rejected")
-    edit.write(rejected, draft.text, edit.read(rejected))
+    try:
+        edit.write(rejected, draft.text, edit.read(rejected))
+    except SpecError:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=f".{rejected.name}", delete=False) as file:
+            file.write(draft.text)
+        return file.name
     return rejected.name
