@@ -211,7 +211,10 @@ class ArgoBackend:
         return tuple(run_metadata.read_all(client.workflows(run_metadata.RUN_LABEL), client.location))
 
     def policy(self, settings: Settings) -> PolicyText:
-        """The policy in the ConfigMap `uv-argo-policy` of the namespace, cached for POLICY_AGE."""
+        """The policy in the ConfigMap `uv-argo-policy` of the namespace, cached for POLICY_AGE.
+
+        If the API does not respond, nothing is cached, so that the policy applies to the next run that reaches it.
+        """
         try:
             client = self._client(settings)
         except BackendUnavailable as problem:
@@ -222,6 +225,8 @@ class ArgoBackend:
         origin = f"ConfigMap {POLICY} of {client.location}"
         try:
             found = PolicyText(origin=origin, text=client.policy())
+        except BackendUnavailable as problem:
+            return PolicyText(origin=origin, problem=str(problem))
         except BackendError as problem:
             found = PolicyText(origin=origin, problem=str(problem))
         self._policies[client.location] = (time.monotonic(), found)

@@ -7,14 +7,17 @@ import pytest
 from uv_argo_magic.backends.argo import backend as argo
 from uv_argo_magic.backends.argo.manifests import run_metadata
 from uv_argo_magic.backends.base import Diagnoses, Exports, Images, ManualStop, Warms
+from uv_argo_magic.backends.kubernetes.rbac import Denied
 from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.engine.find_run import RunRef
+from uv_argo_magic.errors import BackendUnavailable
 
 
 class Client:
     """A namespace where every workflow is a run of this package."""
 
     location = "test, namespace nb"
+    problems = iter(())
 
     def workflow(self, name: str) -> dict:
         metadata = {
@@ -23,6 +26,11 @@ class Client:
             "annotations": {"uv-argo-magic/schema": "1", "uv-argo-magic/nonce": "ab"},
         }
         return {"metadata": metadata, "status": {"phase": "Succeeded"}}
+
+    def policy(self) -> str:
+        if problem := next(self.problems, None):
+            raise problem
+        return "[packages]"
 
     def manual_stop_commands(self, name: str) -> tuple[str, ...]:
         return (f"argo stop {name}",)
@@ -53,6 +61,15 @@ def test_followed_run_is_remembered_until_it_is_deleted(backend):
     for number in range(50, 100):
         backend.find(f"w-{number}", Settings())
     assert backend.manual_stop_commands("live") == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "second_text"), [(BackendUnavailable("no response"), "[packages]"), (Denied("forbidden"), "")]
+)
+def test_unread_policy_is_cached_only_if_forbidden(backend, monkeypatch, error, second_text):
+    monkeypatch.setattr(Client, "problems", iter([error]))
+    assert backend.policy(Settings()).problem == str(error)
+    assert backend.policy(Settings()).text == second_text
 
 
 def test_optional_protocols_are_recognized_by_type(backend):
