@@ -222,13 +222,14 @@ _LOCAL = re.compile(r"^[ \t]*([\w.-]+) @ file:", re.MULTILINE)
 
 def _pip_list(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     rows = [line.split() for line in text.splitlines()]
-    if local := [row[0] for row in rows[2:] if len(row) > 2]:
+    first = next(number for number, row in enumerate(rows) if row) + 2  # below the head and a line of dashes
+    if local := [row[0] for row in rows[first:] if len(row) > 2]:
         raise SpecError(
             f"{source.name} lists packages that were installed from folders on another machine: {', '.join(local)}",
             hint="Leave them out: pip list --exclude-editable",
         )
     # Keep the line numbers, because messages contain them.
-    pins = ["==".join(row) if number > 1 else "" for number, row in enumerate(rows)]
+    pins = [""] * first + ["==".join(row) for row in rows[first:]]
     return _requirements(source, "\n".join(pins), visited)
 
 

@@ -65,6 +65,7 @@ def error_of(reference, folder):
             "",
             ("idna==3.10", "sniffio==1.3.1"),
         ),
+        ("list.txt", "\n\nPackage Version\n------- -------\nidna    3.10\n", "", ("idna==3.10",)),
         ("tool", SCRIPT, "", ("rich",)),
         ("environment.yml", CONDA, "", ("numpy==2.*", "rich>=13")),
         ("env.yaml", CONDA, "", ("numpy==2.*", "rich>=13")),
