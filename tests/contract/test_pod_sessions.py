@@ -197,6 +197,19 @@ def test_second_kernel_does_not_end_session_that_first_has_started(server, noteb
     assert notebook.text("print(z)") == "7\n"
 
 
+def test_workflow_of_unanswered_request_is_terminated(server, notebook, monkeypatch):
+    create, created = client.ArgoClient.create, []
+
+    def lose_response(argo_client, manifest):
+        created.append(create(argo_client, manifest)["metadata"]["name"])
+        raise BackendUnavailable("no response")
+
+    monkeypatch.setattr(client.ArgoClient, "create", lose_response)
+    with pytest.raises(BackendUnavailable, match="no response"):
+        notebook.run("1")
+    assert [server.workflows[name].manifest["spec"]["shutdown"] for name in created] == ["Terminate"]
+
+
 def test_metadata_names_user_notebook_and_session(server, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTERHUB_USER", "ana@example.com")
     notebook = Notebook(tmp_path / "{{workflow.name}} study.ipynb")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.events import Attempts, NodePhase, StopRequested
     from uv_argo_magic.core.spec.program import Program
     from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
-    from uv_argo_magic.errors import BackendError
+    from uv_argo_magic.errors import BackendError, BackendUnavailable
     from uv_argo_magic.uv.interpreters import Interpreter
 
 FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
@@ -261,6 +261,8 @@ class PolicyText:
     origin: str
     text: str = ""
     problem: str = ""
+    unavailable: BackendUnavailable | None = None
+    """The error if the backend did not respond, so that it is unknown whether there is a policy."""
 
 
 @runtime_checkable

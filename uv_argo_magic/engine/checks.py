@@ -79,10 +79,12 @@ def enforce(proposal: Proposal) -> str:
 
     Raises:
         PolicyError: the policy or a check refused the proposal, or a policy cannot be read.
+        BackendUnavailable: a run needs the policy of a backend that does not respond.
     """
     backend = proposal.backend or lookup.load(proposal.spec.backend)
     note = ""
-    if policy := sources.find(proposal.document, backend, proposal.spec.settings):
+    offline = proposal.purpose not in {"run", "probe"}
+    if policy := sources.find(proposal.document, backend, proposal.spec.settings, offline=offline):
         from uv_argo_magic.policy import enforcement  # noqa: PLC0415 - 4 ms, and only if there is a policy
 
         note = enforcement.enforce(policy, proposal, backend)

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 import uv_argo_magic
+from uv_argo_magic.backends.base import PolicyText
 from uv_argo_magic.core.requirements.parser import parse
 from uv_argo_magic.core.resolution.lock import Lock, Package, Target
 from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.engine import checks
 from uv_argo_magic.engine.preparation import build, image_probe
 from uv_argo_magic.engine.preparation.prepare import prepare
-from uv_argo_magic.errors import PolicyError
+from uv_argo_magic.errors import BackendUnavailable, PolicyError
 from uv_argo_magic.testing import FakeBackend
 
 LOCK = Lock(packages=(Package(name="leftpad", version="1.0"),), target=Target(python="3.12.1"))
@@ -51,6 +52,18 @@ def test_probe_and_export_are_refused(proposals, tmp_path):
         build.build(checks.Proposal(spec=RunSpec(cell=""), resolution=LOCK, purpose="export"))
     assert [proposal.purpose for proposal in proposals] == ["probe", "export"]
     assert backend.submitted == []
+
+
+def test_run_needs_the_policy_of_its_backend():
+    class Unavailable(FakeBackend):
+        def policy(self, settings):
+            problem = BackendUnavailable("no response")
+            return PolicyText(origin="ConfigMap", problem=str(problem), unavailable=problem)
+
+    spec, backend = RunSpec(cell="1"), Unavailable()
+    with pytest.raises(BackendUnavailable, match="no response"):
+        prepare(spec, backend, resolution=LOCK)
+    assert prepare(spec, backend, resolution=LOCK, dry_run=True)
 
 
 def test_nothing_is_refused_without_checks():

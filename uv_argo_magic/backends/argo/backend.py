@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import re
 import sys
 import threading
@@ -218,7 +219,7 @@ class ArgoBackend:
         try:
             client = self._client(settings)
         except BackendUnavailable as problem:
-            return PolicyText(origin=f"ConfigMap {POLICY}", problem=str(problem))
+            return PolicyText(origin=f"ConfigMap {POLICY}", problem=str(problem), unavailable=problem)
         read_at, known = self._policies.get(client.location, (0.0, None))
         if known and time.monotonic() - read_at < POLICY_AGE:
             return known
@@ -226,7 +227,7 @@ class ArgoBackend:
         try:
             found = PolicyText(origin=origin, text=client.policy())
         except BackendUnavailable as problem:
-            return PolicyText(origin=origin, problem=str(problem))
+            return PolicyText(origin=origin, problem=str(problem), unavailable=problem)
         except BackendError as problem:
             found = PolicyText(origin=origin, problem=str(problem))
         self._policies[client.location] = (time.monotonic(), found)
@@ -275,7 +276,15 @@ class ArgoBackend:
             client = self._connect(spec.settings)
             pod_workers.check(client, spec)
             manifest = self._build_session(client, program, spec, options)
-        name = str(client.create(manifest)["metadata"]["name"])
+        try:
+            name = str(client.create(manifest)["metadata"]["name"])
+        except BaseException:
+            # The workflow may exist, and no client would ever connect to it.
+            with contextlib.suppress(BackendError):
+                for created in client.workflows(session_list.SELECTOR):
+                    if options.token_digest in json.dumps(created):
+                        client.shutdown(created["metadata"]["name"], "Terminate")
+            raise
         settings = spec.settings
         return str(
             pod_workers.Address(
