@@ -679,6 +679,48 @@ def test_template_only_mounts_config_map_of_its_run(api, cluster):
     assert not tokens[template_manifests.CELL]
 
 
+LIST = """
+import json, os, ssl, urllib.request
+folder = "/var/run/secrets/kubernetes.io/serviceaccount/"
+host = os.environ["KUBERNETES_SERVICE_HOST"] + ":" + os.environ["KUBERNETES_SERVICE_PORT"]
+path = "/apis/argoproj.io/v1alpha1/namespaces/" + open(folder + "namespace").read() + "/workflows"
+authorization = {"Authorization": "Bearer " + open(folder + "token").read()}
+request = urllib.request.Request("https://" + host + path, headers=authorization)
+open(os.path.join(os.environ["HOME"], "file"), "w").close()
+assert json.load(urllib.request.urlopen(request, context=ssl._create_unverified_context()))["items"]
+"""
+"""Lists the workflows of the namespace, with the pod's permissions."""
+
+
+def test_warm_example_complies_and_has_its_permissions(api, cluster):
+    """Run its workflow with another program, and submit its pod to a namespace with the strictest level."""
+    strict = f"uv-argo-strict-{uuid.uuid4().hex[:6]}"
+    (namespace,) = documents("namespace.yaml")
+    role, _ = documents("users.yaml")
+    account, binding, cron = replace_name(documents("examples/warm.yaml"), NAMESPACE, api.namespace)
+    spec = cron["spec"]["workflowSpec"]
+    image = os.environ["UV_ARGO_TEST_IMAGE"].partition("=")[2]
+    spec["templates"][0]["container"] |= {"image": image, "command": ["python3", "-c", LIST], "args": []}
+    workflow = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "warm"}, "spec": spec}
+    created = [role, account, binding, workflow]
+    paths = [f"{PATHS[item['kind']].format(api.namespace)}/{item['metadata']['name']}" for item in created]
+    try:
+        api.apply("", {**namespace, "metadata": {**namespace["metadata"], "name": strict}})
+        api.apply(strict, account)
+        for document in created:
+            api.apply(api.namespace, document)
+        workflow_pod = _pod_of(api, "warm")
+        del workflow_pod["spec"]["nodeName"]
+        copied = {**workflow_pod, "metadata": {"name": "warm"}}
+        _wait_until(lambda: api.create(strict, copied, dry_run=True)[0] == 201)
+        _wait_until(lambda: "finishedAt" in (api.request("GET", paths[-1])[1].get("status") or {}))
+        status = api.request("GET", paths[-1])[1]["status"]
+        assert (status["phase"], status.get("message", "")) == ("Succeeded", "")
+    finally:
+        for path in (f"{PATHS['Namespace']}/{strict}", *reversed(paths)):
+            api.request("DELETE", path)
+
+
 CELL = """
 import os, pathlib
 pathlib.Path("file").write_text("x")

@@ -236,6 +236,7 @@ def test_backend_imports_no_slow_libraries():
         (Settings(volumes=(("/data", "empty/much"),)), "invalid volume in volumes: 'empty/much'"),
         (Settings(store="claim/x:ro"), "invalid volume in store: 'claim/x:ro'"),
         (Settings(store="empty/5Gi"), "invalid volume in store: 'empty/5Gi'"),
+        (Settings(store="host/var/../etc"), "invalid volume in store: 'host/var/../etc'"),
         (Settings(volumes=(("data", "claim/x"),)), "invalid mount path: 'data'"),
         (Settings(volumes=(("/data/", "claim/x"),)), "invalid mount path: '/data/'"),
         (Settings(volumes=(("/tmp", "claim/x"),)), "cannot mount a volume at /tmp"),
@@ -314,6 +315,17 @@ def test_only_install_container_mounts_the_cache(cache, source):
     (install,) = template["initContainers"]
     assert {"name": "cache", "mountPath": "/uv-argo-cache"} in install["volumeMounts"]
     assert "cache" not in {mount["name"] for mount in template["script"]["volumeMounts"]}
+
+
+def test_store_can_be_a_folder_of_the_node():
+    settings = replace(SPECS["init"].settings, store="host/var/lib/uv-argo")
+    (template,) = build(replace(SPECS["init"], settings=settings))["spec"]["templates"]
+    source = {"hostPath": {"path": "/var/lib/uv-argo", "type": "DirectoryOrCreate"}}
+    assert {"name": "store", **source} in template["volumes"]
+    (install,) = template["initContainers"]
+    mount = {"name": "store", "mountPath": "/uv-argo-store"}
+    assert mount in install["volumeMounts"]
+    assert {**mount, "readOnly": True} in template["script"]["volumeMounts"]
 
 
 def test_single_quantity_is_request_and_limit():

@@ -65,7 +65,7 @@ def test_every_file_is_listed_and_documented():
 
 
 def test_warm_example_uses_the_claim_of_the_example():
-    (cron,), (claim,) = documents("examples/warm.yaml"), documents("examples/claim.yaml")
+    (*_, cron), (claim,) = documents("examples/warm.yaml"), documents("examples/claim.yaml")
     container = cron["spec"]["workflowSpec"]["templates"][0]["container"]
     line = read_argv([*container["command"][1:], *container["args"]])
     assert (line.command, line.arguments) == ("env", ("warm",))

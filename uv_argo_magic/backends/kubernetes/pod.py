@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TMP = "/tmp"  # noqa: S108 - a volume that belongs to this pod
 STORE = "/uv-argo-store"
-"""The mount path of the claim with installed environments."""
+"""The mount path of the volume with installed environments."""
 CACHE = "/uv-argo-cache"
 """The mount path of the volume with uv's cache."""
 PROGRAM = "/uv-argo"
@@ -37,8 +37,8 @@ _NO_TOKEN = "no-token"  # noqa: S105 - the name of a volume
 _OWN_VOLUMES = ("tmp", "store", "cache", INSTALL_TMP, _NO_TOKEN)
 _RESERVED = (STORE, CACHE, PROGRAM, "/dev", "/proc", "/sys")
 """Users cannot mount volumes in these folders, nor at / or /tmp."""
-_EXAMPLES = {"store": "claim/NAME", "cache": "claim/NAME or host/PATH"}
-"""Settings of volumes that the install writes to -> examples."""
+_WRITTEN = ("store", "cache")
+"""The settings of volumes that the install writes to."""
 NOT_TO_DISRUPT = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
@@ -71,11 +71,11 @@ def mounts(
     disk: dict[str, Any] = {"emptyDir": {"sizeLimit": request_and_limit(resources.disk)[1] or DISK}}
     volumes = [Mount(name="tmp", path=TMP, source=disk)]
     if settings.store:
-        volumes.append(replace(_volume("store", "store", STORE, settings.store), read_only=separate_install))
+        volumes.append(replace(_written_volume("store", STORE, settings.store), read_only=separate_install))
     elif separate_install:
         volumes.append(Mount(name="store", path=STORE, source=disk, read_only=True))
     if settings.cache:
-        volumes.append(_cache_volume(settings.cache))
+        volumes.append(_written_volume("cache", CACHE, settings.cache))
     if separate_install:
         # The cell must not see uv's cache, because it contains credentials of the index.
         volumes.append(Mount(name=INSTALL_TMP, path=TMP, source=disk))
@@ -124,20 +124,23 @@ def cell_mounts(mounts: tuple[Mount, ...], *, separate_install: bool) -> Iterato
             yield mount
 
 
-def _cache_volume(text: str) -> Mount:
-    """The volume for claim/NAME or host/PATH."""
+def _written_volume(setting: str, path: str, text: str) -> Mount:
+    """The volume for claim/NAME or host/PATH, to which the install writes."""
     match = re.fullmatch(r"host(/[\w./-]+)", text)
     if not match or posixpath.normpath(match[1]) != match[1]:
-        return replace(_volume("cache", "cache", CACHE, text), name="cache")
-    source = {"hostPath": {"path": match[1], "type": "DirectoryOrCreate"}}
-    return Mount(name="cache", path=CACHE, source=source)
+        return _volume(setting, setting, path, text)
+    return Mount(name=setting, path=path, source={"hostPath": {"path": match[1], "type": "DirectoryOrCreate"}})
 
 
 def _volume(setting: str, name: str, path: str, text: str) -> Mount:
     """The volume for claim/NAME, claim/NAME:ro, empty/SIZE or memory/SIZE."""
     match = re.fullmatch(r"(claim)/([a-z0-9][a-z0-9.-]*)(:ro)?|(empty|memory)(?:/(\d+(?:\.\d+)?[kMGTP]?i?))?", text)
-    if not match or (setting in _EXAMPLES and (not match[1] or match[3])):
-        example = _EXAMPLES.get(setting, "/data=claim/NAME, claim/NAME:ro, empty/5Gi or memory/1Gi")
+    if not match or (setting in _WRITTEN and (not match[1] or match[3])):
+        example = (
+            "claim/NAME or host/PATH"
+            if setting in _WRITTEN
+            else "/data=claim/NAME, claim/NAME:ro, empty/5Gi or memory/1Gi"
+        )
         raise SpecError(f"invalid volume in {setting}: {text!r}", hint=f"Write --set {setting}={example}.")
     if match[1]:
         # Only the mount is read-only, because others can write to the claim.

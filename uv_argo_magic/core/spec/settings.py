@@ -138,7 +138,10 @@ class Settings:
         "without it) or init (in an init container; the cell's container has neither uv nor credentials)",
     )
     store: str = _setting(
-        "", "cluster", "volume that keeps environments for later runs, as claim/NAME", example="claim/environments"
+        "",
+        "cluster",
+        "volume that keeps environments for later runs, as claim/NAME or host/PATH",
+        example="claim/environments",
     )
     template: str = _setting(
         "", "cluster", "WorkflowTemplate to run cells with, from your administrator", example="uv-argo-cell"
