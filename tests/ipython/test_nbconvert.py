@@ -8,6 +8,8 @@ import pytest
 from nbconvert import HTMLExporter, MarkdownExporter
 from nbformat.v4 import new_code_cell, new_notebook
 
+from uv_argo_magic.cli import main
+
 CELLS = [
     "%load_ext uv_argo_magic",
     (
@@ -55,6 +57,13 @@ def test_cell_output_is_saved_as_output(notebook):
     assert "in its own cell\n" in "".join(out.text for out in of_type(detached, "stream"))
     (error,) = of_type(failed, "error")
     assert (error.ename, error.evalue) == ("ZeroDivisionError", "division by zero")
+
+
+def test_verify_finds_the_same_output(notebook, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path))
+    nbformat.write(notebook, tmp_path / "study.ipynb")
+    assert main(["verify", str(tmp_path / "study.ipynb")]) == 0
+    assert capsys.readouterr().out.endswith("3 same, 0 differs, 0 not run\n")
 
 
 def test_exports_show_panel_and_output(notebook):

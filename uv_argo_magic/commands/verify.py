@@ -264,7 +264,9 @@ def stored(outputs: tuple[Mapping[str, Any], ...]) -> VisibleOutput:
             case "stream" if output.get("name") == "stdout":
                 stdout += _joined(output.get("text", ""))
             case "display_data" | "execute_result":
-                texts.append(_joined(output.get("data", {}).get("text/plain", "")))
+                data = output.get("data", {})
+                if any(map(_joined, data.values())):  # a finished panel leaves an empty display
+                    texts.append(_joined(data.get("text/plain", "")))
             case "error":
                 error = f"{output.get('ename')}: {output.get('evalue')}"
             case _:
