@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.open_files import many_open_files
 from support.waiting import LIMIT, gated, until
 
 from uv_argo_magic.backends import local, local_limits
@@ -218,6 +219,19 @@ def test_spare_process_with_earlier_variables_is_not_used(monkeypatch):
     run = start_run.start(prepare(RunSpec(cell="import os\nprint(os.environ['LANG'])")), backend=backend)
     assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "C\n")
     run._is_read.wait(60)
+
+
+def test_cells_run_beside_many_open_files():
+    backend = LocalBackend()
+    cell = "import subprocess\nprint(1, flush=True)\nsubprocess.run(['echo', '2'])"
+    with many_open_files():
+        runs = [start_run.start(prepare(RunSpec(cell=cell)), backend=backend, warm=True) for _ in range(3)]
+        for run in runs:
+            assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "1\n2\n")
+            run._is_read.wait(60)
+        run = start_run.start(prepare(RunSpec(cell=cell)), backend=backend)
+        assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "1\n2\n")
+        run._is_read.wait(60)
 
 
 def test_concurrent_warming_starts_one_spare_process():

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from support.guest_process import ALARMS, check_interrupted_writes
 from support.index_server import IndexServer
+from support.open_files import many_open_files
 from support.session_notebook import Notebook, end_all, forget_connections, result, run_past_max_age
 from support.waiting import gated, until, until_printed
 
@@ -56,6 +57,12 @@ def shared(home, tmp_path_factory):
 def test_cells_share_variables_imports_and_working_folder(shared):
     shared.run("import os, json\nos.makedirs('sub'); os.chdir('sub')\nx = [1]")
     assert shared.text("x.append(2); print(json.dumps(x), os.path.basename(os.getcwd()))") == "[1, 2] sub\n"
+
+
+def test_session_runs_beside_many_open_files(notebook):
+    with many_open_files():
+        notebook.run("x = 1")
+        assert notebook.text("import subprocess\nprint(x, flush=True)\nsubprocess.run(['echo', '2'])") == "1\n2\n"
 
 
 def test_results_are_in_out_and_underscore_variables(shared):

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import weakref
 import zlib
 from pathlib import Path
 
+from uv_argo_magic._os import descriptors
 from uv_argo_magic.guest.install import integrity
 
 PROGRAM = Path(__file__).with_name("fork_server_program.py")
@@ -163,7 +163,7 @@ class ForkedProcess:
 
     def _read_status(self, seconds: float | None) -> bool:
         """Read what the supervisor wrote; False if it wrote nothing within `seconds`. The pipe closes when it ends."""
-        if not select.select([self._status], [], [], seconds)[0]:
+        if not descriptors.is_readable(self._status.fileno(), seconds):
             return False
         data = self._status.read(64) or b""
         self._text += data

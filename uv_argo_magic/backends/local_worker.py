@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import secrets
-import select
 import shutil
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic._os import private_folder
+from uv_argo_magic._os import descriptors, private_folder
 from uv_argo_magic.backends import local_limits
 from uv_argo_magic.core.spec.uv_environ import uv_process_environ
 from uv_argo_magic.errors import BackendUnavailable
@@ -115,7 +114,7 @@ def _spawn(
         os.close(write_end)
         write_end = -1
         process.wait()  # it exits at once; the worker is a separate process
-        if not select.select([read_end], [], [], START_SECONDS)[0] or not os.read(read_end, 16):
+        if not descriptors.is_readable(read_end, START_SECONDS) or not os.read(read_end, 16):
             raise OSError("it ended while starting")
     finally:
         os.close(read_end)

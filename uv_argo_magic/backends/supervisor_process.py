@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic._os import atomic_write
+from uv_argo_magic._os import atomic_write, descriptors
 from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec.settings import Resources
@@ -254,10 +253,8 @@ class Supervisor:
 
 def _wait_for_end(output: int) -> None:
     """Wait until no process has this output, for at most ENDS."""
-    poll = select.poll()
-    poll.register(output, select.POLLIN)
     deadline = time.monotonic() + ENDS
-    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000) and os.read(output, 1 << 16):
+    while descriptors.is_readable(output, max(0.0, deadline - time.monotonic())) and os.read(output, 1 << 16):
         pass
 
 

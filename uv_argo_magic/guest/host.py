@@ -4,12 +4,11 @@ Rule: SIGTERM, SIGINT or the end of a lifeline sets `stopping`, and makes `selec
 """
 
 import os
-import select
 import signal
 import subprocess
 import sys
 
-from . import cell, processes
+from . import cell, processes, streams
 from .install import thin_venv
 
 LIFELINE = "UV_ARGO_LIFELINE"
@@ -59,13 +58,13 @@ class Host:
         """Read the payload from stdin; exit if the client closes it without one."""
         data = b""
         while True:
-            ready = self.select([0], None)
-            chunk = os.read(0, 1 << 16) if ready else b""
-            if self.stopping or (ready and not chunk and not data):
+            found = self.select([0], None)
+            chunk = os.read(0, 1 << 16) if found else b""
+            if self.stopping or (found and not chunk and not data):
                 processes.end_descendants()
                 processes.remove(self.home)
                 sys.exit(0)
-            if ready and not chunk:
+            if found and not chunk:
                 output, _, payload = data.partition(b"\n")
                 self.output = os.fsdecode(output)
                 return payload
@@ -77,21 +76,21 @@ class Host:
 
     def select(self, sources, seconds):
         """Wait for a source, a signal or a lifeline; return the sources that are ready."""
-        ready = self.wait([*sources, self.wake, *self.lifelines], seconds)
-        if self.wake in ready:
+        found = self.wait([*sources, self.wake, *self.lifelines], seconds)
+        if self.wake in found:
             try:
                 os.read(self.wake, 4096)
             except BlockingIOError:
                 pass
-        for lifeline in [fd for fd in self.lifelines if fd in ready]:
+        for lifeline in [fd for fd in self.lifelines if fd in found]:
             if not os.read(lifeline, 4096):
                 self.lifelines.remove(lifeline)
                 self._stop(0, None)
-        return [source for source in ready if source in sources]
+        return [source for source in found if source in sources]
 
     def wait(self, sources, seconds):
         """Wait for one of the sources; return those that are ready."""
-        return select.select(sources, [], [], seconds)[0]
+        return streams.wait_for(sources, seconds)[0]
 
     def end_precompiler(self):
         """End it when it has written a module, or while it compiles a very long one."""

@@ -95,10 +95,29 @@ class Pipe:
             return
         self.send(SYNC, b"")
         try:
-            if select.select([self.acknowledged], [], [], 0.5)[0]:
+            if wait_for([self.acknowledged], 0.5)[0]:
                 os.read(self.acknowledged, 1)
         except (OSError, ValueError):
             self.acknowledged = -1
+
+
+def wait_for(readable, seconds=None, writable=()):
+    """Wait until data can be read from or written to some of the descriptors; return those as two lists.
+
+    `select.select` supports only numbers below 1024, and a kernel can have many open files.
+    """
+    wanted = dict.fromkeys(readable, select.POLLIN)
+    for fd in writable:
+        wanted[fd] = wanted.get(fd, 0) | select.POLLOUT
+    poll = select.poll()
+    for fd, events in wanted.items():
+        poll.register(fd, events)
+    # An end or an error is found by reading or writing.
+    found = dict(poll.poll(None if seconds is None else max(0.0, seconds * 1000)))
+    return (
+        [fd for fd in readable if found.get(fd, 0) & ~select.POLLOUT],
+        [fd for fd in writable if found.get(fd, 0) & ~select.POLLIN],
+    )
 
 
 class _Raw(io.RawIOBase):

@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import json
 import queue
-import select
 import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from uv_argo_magic._os import descriptors
 from uv_argo_magic.core.protocol.whole_lines import whole_lines
 from uv_argo_magic.errors import BackendUnavailable
 
@@ -146,9 +146,7 @@ class Channel:
         """Whether data can be read within some seconds; False if the connection is closed."""
         if self._received or self.sock.fileno() < 0:
             return bool(self._received)
-        poll = select.poll()  # `select` does not support descriptors above 1023
-        poll.register(self.sock, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return descriptors.is_readable(self.sock.fileno(), seconds)
 
     def _receive(self) -> tuple[Message, bytes]:
         """The next frame: a line of JSON, and the bytes after it."""

@@ -13,7 +13,6 @@ import _thread
 import contextvars
 import io
 import os
-import select
 import socket
 import struct
 import threading
@@ -68,7 +67,7 @@ class Pipe(streams.Pipe):
                 self._become(self.own)
 
     def _take_answer(self, seconds, number=0):
-        if not select.select([self.sock], [], [], seconds)[0]:
+        if not streams.wait_for([self.sock.fileno()], seconds)[0]:
             return False
         data, control, _, _ = self.sock.recvmsg(1, socket.CMSG_SPACE(ENDS.size))
         for _, _, sent in control:

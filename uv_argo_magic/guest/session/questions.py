@@ -7,10 +7,9 @@ import builtins
 import getpass
 import json
 import os
-import select
 import threading
 
-from .. import execute
+from .. import execute, streams
 
 
 class Questions:
@@ -61,7 +60,7 @@ def read_order(line):
 def wait_for_line(fd, received):
     """The next line on a non-blocking descriptor, and the data after it; an empty line at the end."""
     while b"\n" not in received:
-        select.select([fd], [], [])
+        streams.wait_for([fd])
         try:
             data = os.read(fd, 65536)
         except BlockingIOError:

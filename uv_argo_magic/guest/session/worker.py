@@ -10,13 +10,12 @@ Rules:
 import collections
 import json
 import os
-import select
 import sys
 import tempfile
 import time
 import traceback
 
-from .. import processes, supervisor
+from .. import processes, streams, supervisor
 from ..host import Host
 from ..install import thin_venv
 from .cell_log import MOST, CellLog
@@ -73,15 +72,15 @@ class WorkerHost(Host):
         while True:
             due = server.pump()
             limits = [limit for limit in (seconds, due) if limit is not None]
-            readable, writable, _ = select.select(
-                [*sources, *server.sources()], server.sinks(), [], min(limits) if limits else None
+            readable, writable = streams.wait_for(
+                [*sources, *server.sources()], min(limits) if limits else None, server.sinks()
             )
             server.serve(readable, writable)
-            ready = [source for source in sources if source in readable]
+            found = [source for source in sources if source in readable]
             if deadline is not None:
                 seconds = max(0.0, deadline - time.monotonic())
-            if ready or self.has_news or seconds == 0.0:
-                return ready
+            if found or self.has_news or seconds == 0.0:
+                return found
 
     def end(self, reason):
         """Make the worker end."""
