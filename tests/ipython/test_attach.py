@@ -30,7 +30,7 @@ def backend(monkeypatch):
     fake = FakeBackend([write(HELLO, "one\n"), write("two\n", ("exit", {"reason": "ok"}), n=2)])
     fake.remote_runs.append(REMOTE_RUN)
     monkeypatch.setattr(lookup, "load", lambda name: fake)
-    background.RUNS.clear()
+    background._runs.clear()
     return fake
 
 
@@ -86,7 +86,7 @@ def test_attach_waits_for_the_history_of_a_run_that_has_just_ended(shell, backen
     until(lambda: run.state.ended)
     capsys.readouterr()
     assert not run._ended.is_set()
-    monkeypatch.setitem(background.RUNS, run.id, run)  # as in a kernel that shows it in the background
+    background.remember(run)  # as in a kernel that shows it in the background
     backend.remote_runs.clear()  # as in a session, whose worker forgets a run that was read
     threading.Timer(0.2, writing.set).start()
     shell.run_line_magic("argo", "attach")

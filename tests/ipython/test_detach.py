@@ -256,7 +256,7 @@ def test_interrupted_cell_returns_before_the_run_stops(kernel):
     while (reply := kernel.client.get_shell_msg(timeout=30))["parent_header"].get("msg_id") != request_id:
         pass
     assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "KeyboardInterrupt")
-    check = "assert sum(not one.state.ended for one in background.RUNS.values()) == 1; gate.set(); del local.stop"
+    check = "assert sum(not one.state.ended for one in background.known()) == 1; gate.set(); del local.stop"
     while (status := kernel.run(check)["status"]) == "aborted":  # the kernel drops requests after an interrupt
         pass
     assert status == "ok"
@@ -305,7 +305,7 @@ def test_background_view_ends_with_its_run(problem):
     run = FakeRun()
     run.problem = problem
     thread = background.show(run, shell, Settings(panel="none"))
-    assert background.RUNS["r9"] is run
+    assert run in background.known()
     run.state = play(
         write("more\n", ("result", {"data": {"text/plain": "1"}}), ("clear", {}), ("exit", {"reason": "ok"}))
     )

@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from uv_argo_magic.history.entry import RunRecord
     from uv_argo_magic.history.store import History
 
-RUNS: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
-"""The runs of this kernel by id. A live run is kept by its thread, an ended one only by variables of the user."""
+_runs: dict[str, weakref.ref[Run]] = {}
+"""The runs of this kernel by id. A live run is kept by its thread, an ended one only by variables of the user.
+
+In the callbacks of a WeakValueDictionary, which run at any time, Python would ignore an interrupt.
+"""
 
 LATE_OUTPUT_IGNORED = "--detach ignored: this front end cannot show output later, so the cell waits."
 
@@ -116,10 +119,22 @@ class SwitchingSink(OutputSink):
         self._current.write(stream, text)
 
 
+def remember(run: Run) -> None:
+    """Make a run of this kernel known to `attach`, as long as it exists."""
+    for name in [name for name, reference in _runs.items() if reference() is None]:
+        del _runs[name]
+    _runs[run.id] = weakref.ref(run)
+
+
+def known() -> list[Run]:
+    """The runs of this kernel that still exist."""
+    return [run for reference in _runs.values() if (run := reference())]
+
+
 def follow_later(run: Run, sink: SwitchingSink, views: tuple[Renderer, ...]) -> threading.Thread:
     """Follow a run whose cell has returned, with the cell's renderers, in the returned thread."""
     sink.leave()
-    RUNS[run.id] = run
+    remember(run)
     thread = threading.Thread(target=run.follow, args=views, name=f"uv-argo-view-{run.id}", daemon=True)
     thread.start()
     return thread
@@ -150,7 +165,7 @@ def show(run: Run, shell: Shell, settings: Settings) -> threading.Thread:
 
 def show_with(run: Run, sink: CellSink, views: tuple[Renderer, ...]) -> threading.Thread:
     """Show a run with these views until its end, in the returned thread."""
-    RUNS[run.id] = run
+    remember(run)
     for renderer in views:
         renderer.update(run.state)  # once in this thread, which must create the widgets
 
@@ -178,12 +193,12 @@ def attach(name: str, shell: Shell, history: History, notebook: str, configurati
         SpecError: the run does not exist, or another kernel has it.
         BackendError: the backend does not respond.
     """
-    live = [run for run in RUNS.values() if not run.state.ended]
+    live = [run for run in known() if not run.state.ended]
     if not name and live:
         name = max(run.id for run in live)
     listing = history.read()
     entry = listing.find(name) if name else listing.last(notebook)
-    run = next((run for run in RUNS.values() if name == run.name or (entry and entry.id == run.id)), None)
+    run = next((run for run in known() if name == run.name or (entry and entry.id == run.id)), None)
     if run is not None and run.state.ended and entry is not None and entry.summary is None:
         run.wait()  # the history gets its end after the state
         entry = history.find(run.id) or entry

@@ -141,7 +141,7 @@ class CellView:
         if isinstance(self._sink, background.CellSink):
             background.show_with(run, self._sink, self._views)
             return False
-        background.RUNS[run.id] = run
+        background.remember(run)
         hand_over = None
         if self._sink is not None:
             hand_over = functools.partial(background.follow_later, run, self._sink, self._views)
