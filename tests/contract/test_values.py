@@ -10,6 +10,8 @@ import pytest
 from support.waiting import until_printed
 
 import uv_argo_magic as argo
+from uv_argo_magic._os import paths
+from uv_argo_magic.backends.local import LocalBackend
 from uv_argo_magic.errors import ArgoMagicError, PullError, SpecError
 from uv_argo_magic.values.sealed import Sealed
 
@@ -82,6 +84,19 @@ def test_interrupt_while_values_are_sent_shows_no_internal_traceback():
     assert run.wait(60).outcome == "Stopped"
     assert run.logs() == "begun\n"
     assert json.loads(run.state.error)["ename"] == "KeyboardInterrupt"
+
+
+def test_interrupted_submission_keeps_no_pushed_values(monkeypatch):
+    def interrupt(_, program, spec, run_id, **options):
+        pushed.extend(paths.run_dir(run_id).glob("values/pushed-*"))
+        raise KeyboardInterrupt
+
+    pushed = []
+    monkeypatch.setattr(LocalBackend, "submit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        argo.run("1", push={"data": bytes(10_000_000)})
+    assert pushed
+    assert not any(path.exists() for path in pushed)
 
 
 def test_function_is_pushed_with_its_closure():

@@ -62,6 +62,9 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
             _write_pushed(prepared)
         submission = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
     except BaseException as problem:
+        if prepared.exchange:
+            for path in Path(prepared.exchange).glob("pushed-*"):
+                path.unlink(missing_ok=True)
         if files is not None:
             _keep_refusal(files, run_id, problem)
         raise
