@@ -221,6 +221,44 @@ def test_spare_process_with_earlier_variables_is_not_used(monkeypatch):
     run._is_read.wait(60)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems lack a way to read the umask")
+def test_spare_process_with_earlier_umask_is_not_used():
+    backend = LocalBackend()
+    backend.warm(guest_text(), RunSpec(cell=""))
+    previous = os.umask(0o77)
+    try:
+        cell = "import os\nprint(oct(os.umask(0)))"
+        run = start_run.start(prepare(RunSpec(cell=cell)), backend=backend)
+        assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "0o77\n")
+    finally:
+        os.umask(previous)
+    run._is_read.wait(60)
+
+
+FORK = """
+import os, sys, uv_argo_magic
+from uv_argo_magic.backends import lookup
+from uv_argo_magic.core.spec.run_spec import RunSpec
+from uv_argo_magic.engine.preparation.build import guest_text
+lookup.load("local").warm(guest_text(), RunSpec(cell=""))
+child = os.fork()
+name = "parent" if child else "child"
+print(name, uv_argo_magic.run(f"print('run of the {name}')").logs(), end="", flush=True)
+if child:
+    print("exit status", os.waitpid(child, 0)[1])
+else:
+    os._exit(0)
+"""
+
+
+def test_forked_process_has_its_own_runs(tmp_path):
+    environ = os.environ | {"UV_ARGO_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", FORK]
+    out = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    lines = out.stdout.splitlines()
+    assert sorted(lines) == ["child run of the child", "exit status 0", "parent run of the parent"], out.stderr
+
+
 def test_cells_run_beside_many_open_files():
     backend = LocalBackend()
     cell = "import subprocess\nprint(1, flush=True)\nsubprocess.run(['echo', '2'])"

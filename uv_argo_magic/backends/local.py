@@ -83,6 +83,8 @@ class LocalBackend:
         self._fork_server: tuple[tuple[object, ...], ForkServer] | None = None
         """The fork server with the `spare_key` of the launches that it is for."""
         atexit.register(self._remove_folders)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
 
     def target(self, spec: RunSpec) -> Interpreter:
         """A Python of this machine.
@@ -306,6 +308,15 @@ class LocalBackend:
         for supervisor in supervisors:
             if supervisor.has_exited:
                 shutil.rmtree(supervisor.folder, ignore_errors=True)
+
+    def _forget(self) -> None:
+        """In a forked process, forget all processes, because they belong to its parent."""
+        self._lock = threading.Lock()  # another thread of the parent can hold it
+        for supervisor in filter(None, (self._spare, *self._runs.values())):
+            os.close(supervisor.lifeline)  # they end with the parent, not with this process
+        if self._fork_server is not None:
+            self._fork_server[1].close.detach()
+        self._runs, self._ending, self._spare, self._fork_server = {}, [], None, None
 
     def _store_folder(self) -> Path:
         return self._store or paths.cache_dir() / "store"

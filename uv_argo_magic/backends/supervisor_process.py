@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from uv_argo_magic._os import atomic_write, descriptors
+from uv_argo_magic._os import atomic_write, descriptors, process_attributes
 from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.spec.settings import Resources
@@ -62,11 +62,13 @@ class Launch:
     environ: Mapping[str, str] = field(default_factory=copy_environ)
     """The environment variables of this process. They are read once, because a notebook can change them at any time,
     and a process that started with other variables must not be used."""
+    attributes: tuple[object, ...] = field(default_factory=process_attributes.inherited)
+    """What a process inherits besides, at the same time."""
 
     @property
     def spare_key(self) -> tuple[object, ...]:
         """Launches with equal keys can use the same spare process."""
-        return self.program.guest, self.python, self.store, tuple(sorted(self.environ.items()))
+        return self.program.guest, self.python, self.store, tuple(sorted(self.environ.items())), self.attributes
 
     def for_spare(self) -> Launch:
         """How to start a spare process for a run like this one."""
