@@ -65,6 +65,55 @@ def test_session_runs_beside_many_open_files(notebook):
         assert notebook.text("import subprocess\nprint(x, flush=True)\nsubprocess.run(['echo', '2'])") == "1\n2\n"
 
 
+START = """
+import sys
+from pathlib import Path
+from support.session_notebook import Notebook
+from uv_argo_magic.errors import SessionBusy
+notebook = Notebook(Path(sys.argv[1]))
+sys.stdin.readline()
+try:
+    print(notebook.text("import os\\nprint(os.getpid())"), end="", flush=True)
+except SessionBusy as error:
+    print(error, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_two_kernels_start_one_session(notebook):
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", START, str(notebook.path)]
+    kernels = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
+        for _ in range(2)
+    ]
+    for kernel in kernels:
+        kernel.stdin.write("\n")
+        kernel.stdin.flush()
+    lines = sorted(kernel.stdout.readline() for kernel in kernels)
+    for kernel in kernels:
+        kernel.communicate("\n", timeout=60)
+    assert lines[0].strip().isdecimal()
+    assert lines[1].startswith(f"another kernel uses the session {notebook.entry().name}: process ")
+
+
+def test_interrupted_start_leaves_no_unknown_worker(notebook, monkeypatch):
+    hold = workers.hold
+
+    def interrupt(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return hold(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "hold", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            notebook.run("x = 1")
+    worker = notebook.entry().worker
+    assert worker.is_alive
+    assert notebook.text("print(1)") == "1\n"
+    assert notebook.entry().worker.pid == worker.pid
+
+
 def test_results_are_in_out_and_underscore_variables(shared):
     assert result(shared.run("6 * 7")) == '"42"'
     number = shared.number

@@ -2,6 +2,7 @@
 
     DIGEST.json           the session: its worker, its token, and its options
     DIGEST.ended.json     how the session ended, written by its worker
+    DIGEST.lock           locked by a kernel that starts the session
 
 Rules:
 - Only the user can read the files (0600), because they contain the tokens of the workers.
@@ -28,8 +29,11 @@ from uv_argo_magic.core.spec.run_spec import Resources, Settings
 from uv_argo_magic.core.spec.settings_parser import FIELDS, parse_setting
 from uv_argo_magic.errors import SpecError
 
+with contextlib.suppress(ImportError):  # on Windows, which has no sessions
+    import fcntl
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 SCHEMA = 1
 
@@ -162,6 +166,19 @@ class Registry:
             "first_lock": entry.first_lock.to_json() if entry.first_lock else "",
         }
         atomic_write.write(self.root / f"{entry.key.digest}.json", json.dumps(document))
+
+    @contextlib.contextmanager
+    def starting(self, key: SessionKey) -> Iterator[None]:
+        """Let only one kernel at a time start this session; on file systems without locks, this does nothing.
+
+        Raises:
+            OSError: the disk cannot be written.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.root / f"{key.digest}.lock").open("ab") as file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def remove(self, key: SessionKey) -> None:
         """Remove an entry. No error if there is none."""

@@ -19,13 +19,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from uv_argo_magic._os import paths, process_id, user
+from uv_argo_magic._os import interrupts, paths, process_id, user
 from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.backends.sessions import WorkerOptions, remote_sessions, with_sessions
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
 from uv_argo_magic.core.spec import quantity, settings_parser
-from uv_argo_magic.errors import BackendError, BackendUnavailable, SpecError
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SessionBusy, SpecError
 from uv_argo_magic.sessions import packages, workers
 from uv_argo_magic.sessions.pod_session import PodSession, gpu_note
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
@@ -234,7 +234,16 @@ class Session:
         """
         lock = packages.after(prepared)
         if not self.is_live:
-            self._start(prepared, lock)
+            with contextlib.ExitStack() as stack:
+                try:
+                    stack.enter_context(self.registry.starting(self.key))
+                except OSError as problem:
+                    raise self._unwritable(problem) from problem
+                if remote_sessions(prepared.spec.backend) is None:  # the API of a cluster can take long to respond
+                    # An interrupt would leave a worker that no kernel knows.
+                    stack.enter_context(interrupts.delayed(can_block=True))
+                self._refuse_second_start()
+                self._start(prepared, lock)
         entry = self.entry
         assert entry is not None  # noqa: S101 - it was just started
         lifetime = {key: getattr(prepared.spec.settings, key) for key in LIFETIME}
@@ -268,6 +277,20 @@ class Session:
             gpu_keep = 0.0
         return PodSession(entry=entry, registry=self.registry, backend=backend, gpu_keep=gpu_keep)
 
+    def _refuse_second_start(self) -> None:
+        """Raise an error if another kernel has started the session while this one prepared the cell.
+
+        Raises:
+            SessionBusy: it has.
+        """
+        found = self.registry.find(self.key)
+        known = self.entry.worker if self.entry else None
+        if found is None or found.worker in (None, known):
+            return
+        if not found.worker.is_remote:
+            workers.hold(found, self.registry)  # raises a better error if that kernel uses it
+        raise SessionBusy(f"another kernel has just started the session {self.name}", hint="Run the cell again.")
+
     def _start(self, prepared: Prepared, lock: Lock | None) -> None:
         spec = prepared.spec
         backend = with_sessions(prepared.target.backend, spec.backend)
@@ -280,7 +303,6 @@ class Session:
         token = secrets.token_hex(32)
         is_bound = not (self.is_interactive and self.key.notebook) or not spec.settings.keep
         self.registry.report_path(self.key).unlink(missing_ok=True)
-        self.registry.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         address = backend.start_worker(
             prepared.program,
             spec,
@@ -324,9 +346,10 @@ class Session:
         try:
             self.registry.write(entry)
         except OSError as problem:
-            raise BackendUnavailable(
-                f"cannot record the session {self.name}: {problem}", hint=paths.WRITABLE
-            ) from problem
+            raise self._unwritable(problem) from problem
+
+    def _unwritable(self, problem: OSError) -> BackendUnavailable:
+        return BackendUnavailable(f"cannot record the session {self.name}: {problem}", hint=paths.WRITABLE)
 
     def _differs(self, option: str, ours: str, theirs: str) -> SpecError:
         return SpecError(
