@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -270,6 +271,25 @@ def test_cells_run_beside_many_open_files():
         run = start_run.start(prepare(RunSpec(cell=cell)), backend=backend)
         assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "1\n2\n")
         run._is_read.wait(60)
+
+
+def test_new_tmpdir_is_used_at_once(tmp_path, monkeypatch):
+    tempfile.gettempdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    backend = LocalBackend()
+    run = start_run.start(prepare(RunSpec(cell="import os\nprint(os.getcwd())")), backend=backend)
+    assert run.wait(60).outcome == "Succeeded"
+    assert run.logs().startswith(str(tmp_path))
+    run._is_read.wait(60)
+
+
+def test_spare_process_without_its_folder_is_not_used():
+    backend = LocalBackend()
+    backend.warm(guest_text(), RunSpec(cell=""))
+    shutil.rmtree(backend._spare.folder)
+    run = start_run.start(prepare(RunSpec(cell="print(1)")), backend=backend)
+    assert (run.wait(60).outcome, run.logs()) == ("Succeeded", "1\n")
+    run._is_read.wait(60)
 
 
 def test_concurrent_warming_starts_one_spare_process():

@@ -127,6 +127,16 @@ def test_unreadable_env_file_is_rejected(shell, engine, tmp_path, content, messa
     assert engine.prepared == []
 
 
+def test_removed_working_directory_is_reported(shell, engine, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SpecError, match="the working directory does not exist any more"):
+        run_cell(shell, "")
+    assert engine.started == []
+    monkeypatch.chdir(tmp_path)
+
+
 def test_help_starts_no_run(shell, engine, capsys):
     run_cell(shell, "--help")
     assert "--deps" in capsys.readouterr().out

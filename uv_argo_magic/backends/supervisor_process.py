@@ -85,7 +85,7 @@ class Launch:
         source = local_limits.prelude(self.resources) + source
         with contextlib.ExitStack() as cleanup:
             try:
-                folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
+                folder = self._new_folder()
                 cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
                 (folder / "program.py").write_text(source, encoding="utf-8")
                 self.store.mkdir(parents=True, exist_ok=True)
@@ -134,13 +134,18 @@ class Launch:
         Raises:
             OSError: the fork server cannot start it, or the folder of the run cannot be created.
         """
-        folder = Path(tempfile.mkdtemp(prefix="uv-argo-"))
+        folder = self._new_folder()
         try:
             process, lifeline = server.start(folder)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return Supervisor(launch=self, process=process, folder=folder, lifeline=lifeline, fork_server=server)
+
+    def _new_folder(self) -> Path:
+        """Create a folder in the current TMPDIR; `tempfile` keeps the first one."""
+        chosen = self.environ.get("TMPDIR", "")
+        return Path(tempfile.mkdtemp(prefix="uv-argo-", dir=chosen if chosen and Path(chosen).is_dir() else None))
 
     def _spawn(self, command: list[str], folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         """The process, and our end of its lifeline, which the operating system closes when this process ends."""
@@ -196,7 +201,7 @@ class Supervisor:
 
     def hand_over(self, launch: Launch) -> bool:
         """Send the payload of a run to a spare process; False if this fails."""
-        is_current = self.fork_server is None or self.fork_server.is_current()
+        is_current = self.folder.is_dir() and (self.fork_server is None or self.fork_server.is_current())
         if not is_current or self.launch.spare_key != launch.spare_key or self.process.poll() is not None:
             return False
         assert self.process.stdin is not None  # noqa: S101 - a spare process has a pipe

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core.frozen import frozen
+from uv_argo_magic.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,12 +58,22 @@ class CellContext:
         number: int = 0,
         is_interactive: bool = False,
     ) -> CellContext:
-        """The context of a cell in this process, with its environment and working directory."""
+        """The context of a cell in this process, with its environment and working directory.
+
+        Raises:
+            SpecError: the working directory was removed.
+        """
+        try:
+            folder = os.getcwd()  # noqa: PTH109 - the Path is cached
+        except FileNotFoundError:
+            raise SpecError(
+                "the working directory does not exist any more", hint="Change to another one: %cd in a notebook."
+            ) from None
         return cls(
             names=names,
             traits=traits,
             environ=os.environ,
-            folder=_folder(os.getcwd()),  # noqa: PTH109 - the Path is cached
+            folder=_folder(folder),
             notebook=notebook,
             line_offset=line_offset,
             number=number,
