@@ -102,15 +102,38 @@ def test_folder_that_is_not_an_environment_is_refused(run_cell, tmp_path, conten
     with pytest.raises(InstallFailed, match="mine exists and is not an environment of uv-argo-magic"):
         run_cell("", venv=str(path))
     assert (path / "thesis.txt").read_text() == "x"
+    assert sorted(item.name for item in tmp_path.iterdir() if "mine" in item.name) == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["poetry", "uv"])
+def test_files_of_other_tools_are_never_changed(run_cell, tmp_path, name):
+    path, lock = tmp_path / name, tmp_path / f"{name}.lock"
+    build = tmp_path / f"{name}.building-plan"
+    build.mkdir()
+    path.mkdir()
+    lock.write_text("# lock\n")
+    with pytest.raises(InstallFailed, match="exists and is not an environment"):
+        run_cell("", venv=str(path))
+    path.rmdir()
+    assert run_cell("import alpha", venv=str(path)).status == "Succeeded"
+    assert lock.read_text() == "# lock\n"
+    assert build.is_dir()
+    assert run_cell("import alpha", venv=str(path)).state.installed.cached
+
+
+def test_persistent_environment_can_have_spaces_in_its_path(run_cell, tmp_path):
+    path = tmp_path / "my results"
+    path.mkdir()
+    with pytest.raises(InstallFailed, match="my results exists and is not an environment") as caught:
+        run_cell("", venv=str(path))
+    assert "--set venv=PATH" in caught.value.hint
 
 
 def test_persistent_environment_in_use_is_refused(run_cell, tmp_path):
     path, gate = tmp_path / "venv", tmp_path / "done"
     run_cell("", venv=str(path))
-    Path(f"{path}.lock").write_text("")
     first = run_cell(WAIT.format(file=str(gate)), venv=str(path), start=submit)
-    while "process" not in Path(f"{path}.lock").read_text():
-        first.wait(0.01)
+    until(lambda: first.state.phase == "running")
     with pytest.raises(InstallFailed, match=r"venv is in use by process \d+ on "):
         run_cell("", venv=str(path))
     gate.touch()
@@ -126,7 +149,8 @@ def test_failed_install_leaves_no_environment(run_cell, tmp_path, index):
             run_cell("", deps="gamma", venv=str(path))
     finally:
         index.misbehave("gamma", "", where="file")
-    assert [item.name for item in tmp_path.glob("venv*")] == ["venv.lock"]
+    assert [item.name for item in tmp_path.glob("venv*")] == []
+    assert [item.name for item in tmp_path.glob(".*venv*")] == [".uv-argo-venv.lock"]
     assert run_cell("import gamma", deps="gamma", venv=str(path)).status == "Succeeded"
 
 
@@ -153,7 +177,7 @@ def test_other_install_failures_are_not_retried(run_cell, index, monkeypatch):
 
 
 def test_leftovers_of_killed_install_are_removed(run_cell, tmp_path):
-    leftover = tmp_path / "venv.building-old" / "site"
+    leftover = tmp_path / ".uv-argo-venv.building-0a1b" / "site"
     leftover.mkdir(parents=True)
     run_cell("import alpha", venv=str(tmp_path / "venv"))
     assert not leftover.parent.exists()

@@ -185,7 +185,7 @@ def _read(home: Path) -> Environment:
 
 def _read_persistent(mark: Path) -> Environment:
     home, record = mark.parent, json.loads(mark.read_text(encoding="utf-8"))
-    lock = home.with_name(home.name + ".lock")
+    lock = home.with_name(f".uv-argo-{home.name}.lock")
     (site,) = home.glob("lib/python*/site-packages")
     size, files = _size(home)
     stems = (path.name[: -len(".dist-info")].partition("-") for path in site.glob("*.dist-info"))

@@ -119,13 +119,14 @@ _RULES = (
     ),
     _Rule(
         cause="other",
-        pattern=r"error: the environment \S+ is in use by",
+        pattern=r"error: the environment .+ is in use by",
         sentence="{line}.",
         hint="Wait for that run or stop it, or use another environment (--set venv=PATH).",
     ),
     _Rule(
         cause="other",
-        pattern=r"error: the environment \S+ (?:was made for|cannot be created)|error: \S+ exists and is not",
+        pattern=r"error: the environment .+ (?:was made for|cannot be created)"
+        r"|error: .+ exists and is not an environment",
         sentence="{line}.",
         hint="Choose another path (--set venv=PATH), or leave it out for a new environment (--set env=persistent).",
     ),

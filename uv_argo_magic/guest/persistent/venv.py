@@ -4,11 +4,14 @@ Rules:
 - It is built in a temporary folder and renamed, like a tree of the store. It contains its packages, so it needs no
   store.
 - Only one run at a time uses it, and holds its lock file. Packages that the run installs are kept.
-- It is reused only for the same lock and Python. Folders that this package did not create are never changed.
+- It is reused only for the same lock and Python. Files and folders that this package did not create are never changed.
+  The names of the lock file and the temporary folder therefore begin with `.uv-argo-`: PATH.lock could be another
+  tool's, such as poetry.lock. The lock file is not in the environment, because it exists before the environment does.
 """
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -24,6 +27,8 @@ class PersistentVenv:
 
     def __init__(self, path):
         self.path = path
+        self.beside = os.path.join(os.path.dirname(path), ".uv-argo-" + os.path.basename(path))
+        """The beginning of the paths of the lock file and the temporary folder."""
         self.python = os.path.join(path, "bin", "python")
         self.site = thin_venv.site_packages(path)
         self.lock = None
@@ -32,9 +37,10 @@ class PersistentVenv:
         """Take the lock of the environment; `holder` is the name of this run for other runs.
 
         Raises:
-            Problem: another run has the lock, or there is no such folder.
+            Problem: another run has the lock, the folder cannot be created, or this package did not create it.
         """
-        path = self.path + ".lock"
+        self._read_mark()  # first, because a refused run leaves no lock file
+        path = self.beside + ".lock"
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self.lock = environment.lock(path)
@@ -61,16 +67,10 @@ class PersistentVenv:
         Raises:
             Problem: it is for another lock or Python, or this package did not create the folder.
         """
-        try:
-            with open(os.path.join(self.path, MARK), encoding="utf-8") as file:
-                mark = json.load(file)
-            python, found = mark["python"], mark["key"]
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            if os.path.lexists(self.path):
-                raise environment.Problem(
-                    "%s exists and is not an environment of uv-argo-magic" % self.path
-                ) from problem
+        mark = self._read_mark()
+        if mark is None:
             return None
+        python, found = mark
         if python != _python():
             raise environment.Problem(
                 "the environment %s was made for Python %s, and this is Python %s"
@@ -83,6 +83,23 @@ class PersistentVenv:
             )
         return environment.Tree(self.site, environment.installed(self.site), 0.0, True)
 
+    def _read_mark(self):
+        """The Python and the lock's key of the existing environment, or None.
+
+        Raises:
+            Problem: this package did not create the folder.
+        """
+        try:
+            with open(os.path.join(self.path, MARK), encoding="utf-8") as file:
+                mark = json.load(file)
+            return mark["python"], mark["key"]
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            if os.path.lexists(self.path):
+                raise environment.Problem(
+                    "%s exists and is not an environment of uv-argo-magic" % self.path
+                ) from problem
+            return None
+
     def build(self, key, lines, uv, run_uv, boot, refresh=()):
         """Build the environment with the locked `lines`; return it, or uv's exit status if that failed.
 
@@ -90,7 +107,7 @@ class PersistentVenv:
             Damaged: as for a tree of the store.
         """
         started = time.monotonic()
-        aside = "%s.building-%s" % (self.path, boot)
+        aside = "%s.building-%s" % (self.beside, boot)
         self._sweep()
         os.makedirs(aside)
         try:
@@ -118,9 +135,10 @@ class PersistentVenv:
 
     def _sweep(self):
         """Remove the folders of killed builds of this path; none is in use, because this run has the lock."""
-        folder, name = os.path.split(self.path)
+        folder, name = os.path.split(self.beside)
         for other in os.listdir(folder):
-            if other.startswith(name + ".building-"):
+            # A name of an environment can also contain ".building-".
+            if re.fullmatch(re.escape(name) + r"\.building-[0-9a-f]+", other):
                 processes.remove(os.path.join(folder, other))
 
 
