@@ -134,7 +134,7 @@ def test_persistent_environment_in_use_is_refused(run_cell, tmp_path):
     run_cell("", venv=str(path))
     first = run_cell(WAIT.format(file=str(gate)), venv=str(path), start=submit)
     until(lambda: first.state.phase == "running")
-    with pytest.raises(InstallFailed, match=r"venv is in use by process \d+ on "):
+    with pytest.raises(InstallFailed, match=rf"venv is in use by run {first.id}\."):
         run_cell("", venv=str(path))
     gate.touch()
     first.result(30)

@@ -297,6 +297,7 @@ def test_venv_and_uv_cache_paths(settings, venv, cache):
     (template,) = build(RunSpec(cell="", settings=Settings(**settings)))["spec"]["templates"]
     values = {variable["name"]: variable.get("value") for variable in template["script"]["env"]}
     assert values["UV_ARGO_VENV"] == venv
+    assert values.get("UV_ARGO_NAME") == ("{{workflow.name}}" if "volumes" in settings else None)
     assert cache in (None, values["UV_CACHE_DIR"])
 
 

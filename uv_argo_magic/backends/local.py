@@ -127,6 +127,7 @@ class LocalBackend:
             credentials=credentials,
             resources=spec.resources,
             venv=_persistent_venv(spec.settings, run_id),
+            name=run_id,
         )
         name = f"{PREFIX}{run_id}"
         try:

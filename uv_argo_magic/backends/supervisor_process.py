@@ -57,6 +57,8 @@ class Launch:
     resources: Resources = field(default_factory=Resources)
     venv: Path | None = None
     """The path of a persistent environment."""
+    name: str = ""
+    """The name of this run for other runs that need the same persistent environment."""
     is_spare: bool = False
     """Whether the process waits on stdin for the payload of a run."""
     environ: Mapping[str, str] = field(default_factory=copy_environ)
@@ -173,7 +175,7 @@ class Launch:
         return (
             prestart.environment(self.environ, store=str(self.store), folder=str(folder), uv=find_uv_bin())
             | dict(self.credentials)
-            | ({"UV_ARGO_VENV": str(self.venv)} if self.venv else {})
+            | ({"UV_ARGO_VENV": str(self.venv), "UV_ARGO_NAME": self.name} if self.venv else {})
             | {"UV_ARGO_OUTPUT": str(self.output or folder / "output.log")}
         )
 

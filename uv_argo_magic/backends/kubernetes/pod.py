@@ -216,6 +216,8 @@ def environment(settings: Settings, role: str = "", run: str = "") -> Iterator[d
         yield {"name": "UV_ARGO_ROLE", "value": role}
     if role != "install":
         yield {"name": "UV_ARGO_VENV", "value": venv(settings, run)}
+    if settings.environment == "persistent":
+        yield {"name": "UV_ARGO_NAME", "value": run}
     if role != "run":
         yield {"name": "UV_CACHE_DIR", "value": _cache_folder(settings)}
 

@@ -216,7 +216,7 @@ class Installer:
         """Take the lock of the persistent environment, whose Python runs the cell."""
         self.host.keeps_venv = True
         try:
-            venv.take("process %d on %s" % (os.getpid(), os.uname().nodename))
+            venv.take("run " + (os.environ.get("UV_ARGO_NAME") or "on " + os.uname().nodename))
         except environment.Problem as problem:
             raise self.refusal(problem) from problem
         if venv.lock:
