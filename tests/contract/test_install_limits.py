@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import sys
 
@@ -54,6 +55,23 @@ def test_install_timeout_limits_time(install, index):
         install(install_timeout="1s")
     assert "The install was terminated after " in str(caught.value)
     assert ": install_timeout is 1 second" in str(caught.value)
+
+
+def test_install_timeout_includes_retries(install, index, monkeypatch):
+    monkeypatch.setenv("UV_HTTP_RETRIES", "1")
+    index.misbehave("alpha", "503", where="file")
+    with pytest.raises(InstallFailed, match=r": install_timeout is 5 seconds") as caught:
+        install(install_timeout="5s")
+    assert caught.value.state.notes == ("The package index did not respond. Retrying in 5 seconds.",)
+
+
+def test_install_timeout_includes_waiting_for_another_run(install, home, tmp_path):
+    tree = home / "cache" / "store" / "trees" / install().resolution.key
+    tree.rename(tmp_path / "tree")
+    with (home / "cache" / "store" / "locks" / tree.name).open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InstallFailed, match=r": install_timeout is 1 second"):
+            install(install_timeout="1s")
 
 
 @pytest.mark.parametrize("limit", [1, 2])

@@ -9,11 +9,9 @@ import functools
 import json
 import os
 import re
-import sys
-import time
 
 from . import environment, integrity
-from .uv_process import POLL, InstallProblem, Stop, UvProcess
+from .uv_process import POLL, InstallProblem, UvProcess
 
 INSTALL, RUN = "install", "run"
 """Values of UV_ARGO_ROLE: do only this part; without a value, both."""
@@ -38,7 +36,8 @@ class Installer:
         self.log = log
         self.payload = payload
         self.settings = payload["settings"]
-        self.run_uv = UvProcess(host, log, payload).run
+        self.uv_process = UvProcess(host, log, payload)
+        self.run_uv = self.uv_process.run
         # The program has put this package into the store.
         self.store = os.path.dirname(os.path.dirname(host.guest))
         kind = self.settings["environment"]
@@ -152,11 +151,7 @@ class Installer:
             if not isinstance(tree, int) or not NETWORK.search("".join(output)):
                 return tree
             self.log.emit("note", text="The package index did not respond. Retrying in %d seconds." % seconds)
-            until = time.monotonic() + seconds
-            while time.monotonic() < until and not self.host.stopping:
-                self.host.select([], until - time.monotonic())
-            if self.host.stopping:
-                raise Stop
+            self.uv_process.wait(seconds)
         return self._build_intact(key, lines, place, self.run_uv)
 
     def _build_intact(self, key, lines, place, run_uv):
@@ -171,23 +166,19 @@ class Installer:
     def _lock(self, paths, find):
         """Wait for the lock of one of these files, or until another run has built the tree; return (lock, tree).
 
-        The lock is None without locks or after too long, as two builds are harmless. Many runs can wait for one tree;
-        they do not need its lock, for which they would wait for each other.
+        The lock is None without locks, as two builds are harmless. Many runs can wait for one tree; they do not need
+        its lock, for which they would wait for each other.
         """
-        until = time.monotonic() + (self.settings["install_timeout"] or sys.maxsize)
-        while time.monotonic() < until:
+        while True:
             for path in paths:
                 try:
                     return environment.lock(path), None
                 except BlockingIOError:
                     pass
-            self.host.select([], POLL)
-            if self.host.stopping:
-                raise Stop
+            self.uv_process.wait(POLL)
             tree = find()
             if tree is not None:
                 return None, tree
-        return None, None
 
     def _install_uv(self):
         """Install uv if the image has none and the payload has a version."""

@@ -24,13 +24,14 @@ class InstallProblem(Exception):
 
 
 class UvProcess:
-    """Runs uv or pip, one at a time."""
+    """Runs uv or pip, one at a time. The time limit is for the whole install of a run, including the waits."""
 
     def __init__(self, host, log, payload):
         self.host = host
         self.log = log
         self.settings = payload["settings"]
         self.variables = payload["uv"]
+        self.started = time.monotonic()
 
     def run(self, command, output=None, terminal=False):
         """Run uv or pip within the install's limits, log its output and add it to `output`; return its exit status.
@@ -53,9 +54,15 @@ class UvProcess:
         finally:
             os.close(stdout)
 
+    def wait(self, seconds):
+        """Wait for this time; raise if the run has to stop, or the time limit is exceeded."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.host.select([], POLL)
+            self._check()
+
     def _follow(self, process, stdout, command, output, screen):
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        started = time.monotonic()
         pending = ""  # an unfinished line
         while True:
             if self.host.select([stdout], POLL):
@@ -70,13 +77,13 @@ class UvProcess:
                 lines, newline, pending = (pending + text).rpartition("\n")
                 if newline:
                     self.log.emit("uv", text=lines + newline)
-            self._check(process, started, command)
+            self._check(process, command)
         pending += screen.close() if screen is not None else ""
         if pending:
             self.log.emit("uv", text=pending.rstrip("\n") + "\n")
         code, most = processes.wait(process)
         # A fast command can end between two checks.
-        limit = "" if code else self._exceeded_limit(most, started, command)
+        limit = "" if code else self._exceeded_limit(most, command)
         if limit:
             raise InstallProblem(processes.KILLED, limit)
         return code
@@ -98,21 +105,22 @@ class UvProcess:
             self.log.emit("uv", text="error: uv could not be started: %s\n" % problem)
             raise InstallProblem(processes.NOT_FOUND) from problem
 
-    def _check(self, process, started, command):
-        """Kill uv and raise if the run has to stop, or a limit of the install is exceeded."""
+    def _check(self, process=None, command=()):
+        """Raise if the run has to stop, or a limit of the install is exceeded; before, kill uv if it runs."""
         limit = ""
         if not self.host.stopping:
-            is_limited = self.settings["install_memory"]
+            is_limited = process and self.settings["install_memory"]
             used = processes.resident([process.pid, *processes.descendants(process.pid)]) if is_limited else 0
-            limit = self._exceeded_limit(used, started, command)
+            limit = self._exceeded_limit(used, command)
         if self.host.stopping or limit:
-            processes.kill_group(process.pid)
-            process.wait()
+            if process:
+                processes.kill_group(process.pid)
+                process.wait()
             raise InstallProblem(processes.KILLED, limit) if limit else Stop
 
-    def _exceeded_limit(self, memory, started, command):
+    def _exceeded_limit(self, memory, command):
         """The limit that the install exceeds, as "SETTING USED LIMIT" in seconds or bytes, or ""."""
-        used = {"timeout": time.monotonic() - started, "memory": memory}
+        used = {"timeout": time.monotonic() - self.started, "memory": memory}
         if self.settings["install_disk"] and "--target" in command:
             used["disk"] = processes.disk_use(command[command.index("--target") + 1])
         for name, amount in used.items():
