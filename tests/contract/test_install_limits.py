@@ -54,7 +54,13 @@ def test_install_timeout_limits_time(install, index):
     with pytest.raises(InstallFailed) as caught:
         install(install_timeout="1s")
     assert "The install was terminated after " in str(caught.value)
-    assert ": install_timeout is 1 second" in str(caught.value)
+    assert " with 0 of 1 package downloaded: install_timeout is 1 second." in str(caught.value)
+
+
+def test_install_timeout_can_be_a_fraction_of_a_second(install, index):
+    index.misbehave("alpha", "slow", where="file")
+    with pytest.raises(InstallFailed, match=r"after (0\.[5-9]|\d+\.)\d* s.*: install_timeout is 0\.5 seconds\."):
+        install(install_timeout="0.5")
 
 
 def test_install_timeout_includes_retries(install, index, monkeypatch):

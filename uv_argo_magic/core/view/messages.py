@@ -22,7 +22,7 @@ from uv_argo_magic.core.resolution.lock import Lock
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from uv_argo_magic.core.protocol.events import Exited, Variables
+    from uv_argo_magic.core.protocol.events import Exited, Progress, Variables
     from uv_argo_magic.core.protocol.state import RunState
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
     from uv_argo_magic.core.resolution.lock import Resolution
@@ -60,12 +60,15 @@ _LIMITS = {"install_timeout": "TIME", "install_memory": "SIZE", "install_disk": 
 """Setting that limits the install -> the kind of its values."""
 
 
+_NUMBER = r"\d{1,18}(?:\.\d{1,3})?"
+
+
 class _Limit(NamedTuple):
     """A limit of the install that was exceeded; `used` and `limit` are 0 in older logs."""
 
     setting: str
-    used: int
-    limit: int
+    used: float
+    limit: float
 
 
 class Problem(NamedTuple):
@@ -380,7 +383,8 @@ def _ended(state: RunState, exited: Exited) -> str:  # noqa: PLR0911 - one line 
             manner = "interrupted" if state.session and not state.session_ended else "terminated"
             return f"The cell exceeded its time limit ({_deadline(exited)}) and was {manner}."
         case "install" if exceeded := _exceeded_limit(exited):
-            return _over_limit(exceeded)
+            # After an environment is ready, the progress is that of an earlier install.
+            return _over_limit(exceeded, None if state.installed else state.progress)
         case "install":
             return _install_failure(state, exited).sentence
         case _:
@@ -432,20 +436,23 @@ def _limit_option(exited: Exited) -> str:
 
 def _exceeded_limit(exited: Exited) -> _Limit | None:
     """The limit that the install exceeded, if any."""
-    match = re.fullmatch(r"(\w+)(?: (\d{1,18}) (\d{1,18}))?", exited.detail)
+    match = re.fullmatch(rf"(\w+)(?: ({_NUMBER}) ({_NUMBER}))?", exited.detail)
     if not match or match[1] not in _LIMITS:
         return None
-    return _Limit(match[1], int(match[2] or 0), int(match[3] or 0))
+    return _Limit(match[1], float(match[2] or 0), float(match[3] or 0))
 
 
-def _over_limit(exceeded: _Limit) -> str:
+def _over_limit(exceeded: _Limit, progress: Progress | None) -> str:
     setting, used, limit = exceeded
     if not limit:
         return f"The install exceeded {setting} and was terminated."
     if setting == "install_timeout":
-        return f"The install was terminated after {seconds(used)}: {setting} is {exact_seconds(limit)}."
+        downloaded = f" with {progress.done} of {count(progress.of, 'package')} downloaded" if progress else ""
+        return f"The install was terminated after {seconds(used)}{downloaded}: {setting} is {exact_seconds(limit)}."
     usage = "used {} of memory" if setting == "install_memory" else "needed {} of disk space"
-    return f"The install {usage.format(format_size(used))} and was terminated: {setting} is {round_size(limit)}."
+    return (
+        f"The install {usage.format(format_size(int(used)))} and was terminated: {setting} is {round_size(int(limit))}."
+    )
 
 
 def _install_failure(state: RunState, exited: Exited) -> InstallFailure:

@@ -126,7 +126,7 @@ class UvProcess:
         for name, amount in used.items():
             limit = self.settings["install_" + name]
             if limit and amount > limit:
-                return "install_%s %d %d" % (name, amount, limit)
+                return "install_%s %.3f %.3f" % (name, amount, limit)
         return ""
 
 
