@@ -155,14 +155,15 @@ def test_failed_install_leaves_no_environment(run_cell, tmp_path, index):
 
 
 @pytest.mark.slow
-def test_install_is_retried_if_index_does_not_respond(run_cell, index, monkeypatch):
+@pytest.mark.parametrize("fault", ["503", "truncated"])
+def test_install_is_retried_if_download_fails(run_cell, index, monkeypatch, fault):
     monkeypatch.setenv("UV_HTTP_RETRIES", "1")
     index.add("zeta", "1.0", files={"zeta.py": ""})
-    index.misbehave("zeta", "503", where="file")
+    index.misbehave("zeta", fault, where="file")
     run = run_cell("import zeta", deps="zeta", start=submit)
     while not run.state.notes:
         run.wait(0.05)
-    assert run.state.notes == ("The package index did not respond. Retrying in 5 seconds.",)
+    assert run.state.notes == ("The packages could not be downloaded. Retrying in 5 seconds.",)
     index.misbehave("zeta", "", where="file")
     run.result(60)
 

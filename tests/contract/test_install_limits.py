@@ -68,7 +68,7 @@ def test_install_timeout_includes_retries(install, index, monkeypatch):
     index.misbehave("alpha", "503", where="file")
     with pytest.raises(InstallFailed, match=r": install_timeout is 5 seconds") as caught:
         install(install_timeout="5s")
-    assert caught.value.state.notes == ("The package index did not respond. Retrying in 5 seconds.",)
+    assert caught.value.state.notes == ("The packages could not be downloaded. Retrying in 5 seconds.",)
 
 
 def test_install_timeout_includes_waiting_for_another_run(install, home, tmp_path):

@@ -18,10 +18,12 @@ INSTALL, RUN = "install", "run"
 LISTED = 5  # maximum changed files that a note lists
 WAITS = 5, 15, 45  # seconds after which an install is retried
 NETWORK = re.compile(
-    r"dns error|failed to lookup address|429 Too Many Requests|HTTP status server error \(5|timed out|tcp connect error"
-    r"|Connection re|connection (?:error|closed|reset)|error sending request|Request failed after"
+    r"dns error|lookup address|resolving DNS|429 Too Many|server error \(5|timed out|tcp connect error"
+    r"|[Cc]onnection (?:re[fs]|error|closed)|reading a body|response body|sending request|Request failed after"
 )
-"""Messages of uv after which a retry can help."""
+"""Messages of uv after which a retry can help, unless there is also one of LASTING. Clients explain these failures in
+the same way (core/resolution/install_errors.py)."""
+LASTING = re.compile(r"certificate|InvalidContentType|407 Proxy|os error (?:13|28)\b")
 
 
 class Installer:
@@ -148,9 +150,9 @@ class Installer:
         for seconds in WAITS if os.environ.get("UV_HTTP_RETRIES") != "0" else ():
             output = []  # type: list[str]
             tree = self._build_intact(key, lines, place, functools.partial(self.run_uv, output=output))
-            if not isinstance(tree, int) or not NETWORK.search("".join(output)):
+            if not isinstance(tree, int) or not is_network_failure("".join(output)):
                 return tree
-            self.log.emit("note", text="The package index did not respond. Retrying in %d seconds." % seconds)
+            self.log.emit("note", text="The packages could not be downloaded. Retrying in %d seconds." % seconds)
             self.uv_process.wait(seconds)
         return self._build_intact(key, lines, place, self.run_uv)
 
@@ -221,6 +223,12 @@ class Installer:
         """Log why there is no environment; return the error to raise."""
         self.log.emit("uv", text="error: %s\n" % problem)
         return InstallProblem(2, "environment")
+
+
+def is_network_failure(text):
+    """Whether uv failed because of the network, by its output."""
+    text = text.split(" [std", 1)[0]  # the output of a build can contain the same messages
+    return bool(NETWORK.search(text) and not LASTING.search(text))
 
 
 def _persistent(path):

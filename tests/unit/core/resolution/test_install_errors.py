@@ -6,6 +6,7 @@ import pytest
 from support.cases import each
 
 from uv_argo_magic.core.resolution.install_errors import blamed, classify, warnings
+from uv_argo_magic.guest.install import installer
 
 FETCH = "error: Failed to fetch: http://index.example.com/simple/alpha/\n"
 DOWNLOAD = "Resolved 1 package in 2ms\nerror: Failed to download `alpha==1.0`\n"
@@ -260,6 +261,26 @@ def test_colours_and_earlier_errors_are_ignored():
     )
 
 
+@each(
+    ("rc", "stderr"),
+    [(rc, stderr) for rc, stderr, _, _ in UV_ERRORS]
+    + [(1, FETCH + SENT + f"  cause: {message}\n") for message in (
+        "dns error", "failed to lookup address information", "resolving DNS failed", "operation timed out",
+        "HTTP status client error (429 Too Many Requests)", "HTTP status server error (503 Service Unavailable)",
+        "tcp connect error", "Connection refused (os error 111)", "Connection reset by peer (os error 104)",
+        "connection error", "connection closed before message completed", "connection reset",
+        "No space left on device (os error 28)", "invalid peer certificate: Expired",
+        "HTTP status client error (407 Proxy Authentication Required)", "Permission denied (os error 13)",
+    )]
+    + [
+        (1, DOWNLOAD + f"  cause: {message}\n  cause: end of file before message length reached\n")
+        for message in ("error decoding response body", "error reading a body from connection")
+    ],
+)  # fmt: skip
+def test_guest_retries_the_failures_that_are_retryable(rc, stderr):
+    assert installer.is_network_failure(stderr) == classify(rc, stderr).retryable
+
+
 OLDER_UV_ERRORS = [
     (
         1,
@@ -305,6 +326,7 @@ OLDER_UV_ERRORS = [
 def test_errors_of_older_uv_are_classified(rc, stderr, cause, sentence):
     failure = classify(rc, stderr)
     assert (failure.cause, failure.sentence) == (cause, sentence)
+    assert installer.is_network_failure(stderr) == failure.retryable
 
 
 def test_credentials_are_removed():
