@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -210,10 +211,23 @@ def test_waiting_run_uses_new_environment_without_its_lock(run_cell, tmp_path):
     with (store / "locks" / key).open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         waiting = run_cell("", deps="delta", start=submit)
-        until(lambda: waiting.state.phase == "installing")
+        until(lambda: waiting.state.notes)
         tree.rename(store / "trees" / key)
         waiting.result(60)
     assert waiting.state.installed.cached
+    assert waiting.state.notes == ("Waiting for the install of another run.",)
+
+
+def test_run_waits_for_installs_of_other_runs(run_cell):
+    folder = paths.cache_dir() / "store" / "locks"
+    folder.mkdir(parents=True)
+    with contextlib.ExitStack() as locks:
+        for number in range(max(2, os.cpu_count())):
+            fcntl.flock(locks.enter_context((folder / f"build-{number}").open("a+")), fcntl.LOCK_EX)
+        waiting = run_cell("import alpha", start=submit)
+        until(lambda: waiting.state.notes)
+    waiting.result(60)
+    assert waiting.state.notes == ("Waiting for the install of another run.",)
 
 
 def test_persistent_environment_is_refused_for_sessions(run_cell, tmp_path):

@@ -171,13 +171,17 @@ class Installer:
         The lock is None without locks, as two builds are harmless. Many runs can wait for one tree; they do not need
         its lock, for which they would wait for each other.
         """
+        turns = 0
         while True:
+            if turns == 4:  # after a second
+                self.log.emit("note", text="Waiting for the install of another run.")
             for path in paths:
                 try:
                     return environment.lock(path), None
                 except BlockingIOError:
                     pass
             self.uv_process.wait(POLL)
+            turns += 1
             tree = find()
             if tree is not None:
                 return None, tree
