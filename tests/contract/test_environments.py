@@ -316,6 +316,33 @@ def test_env_commands_read_a_remote_store_in_a_cell(run_cell, capsys, monkeypatc
     assert "Removed 1 environment (" in run_env(capsys, "prune", key)
 
 
+@pytest.mark.parametrize("record", ["", "null", "{}"])
+def test_environment_with_damaged_record_is_installed_again(run_cell, capsys, record):
+    key = run_cell("import alpha").resolution.key
+    mark = paths.cache_dir() / "store" / "trees" / key / ".ok"
+    mark.write_text(record)
+    assert f"Damaged, and removed by the next env prune: {key[:12]}." in run_env(capsys)
+    assert "Damaged, and removed by the next env prune." in run_env(capsys, "show", key)
+    assert "1 of 1 environment" in run_env(capsys, "verify", status=1)
+    assert not run_cell("import alpha").state.installed.cached
+    assert run_cell("import alpha").state.installed.cached
+    assert json.loads(mark.read_text())["packages"] == [["alpha", "1.0"]]
+
+
+def test_environment_with_damaged_record_is_kept_while_in_use(run_cell, capsys, tmp_path):
+    gate = tmp_path / "done"
+    first = run_cell("import alpha\n" + WAIT.format(file=str(gate)) + "\nprint(alpha.__file__)", start=submit)
+    until(lambda: first.state.phase == "running")
+    mark = paths.cache_dir() / "store" / "trees" / first.resolution.key / ".ok"
+    mark.write_text("")
+    assert not run_cell("import alpha").state.installed.cached
+    assert mark.parent.is_dir()
+    assert "Damaged, and removed" in run_env(capsys)
+    gate.touch()
+    first.result(30)
+    assert run_cell("import alpha").state.installed.cached
+
+
 def test_env_prune_keeps_environment_in_use(run_cell, capsys, tmp_path):
     gate = tmp_path / "done"
     first = run_cell("import alpha\n" + WAIT.format(file=str(gate)), start=submit)

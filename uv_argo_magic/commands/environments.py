@@ -161,10 +161,14 @@ def _list(client: _StoreClient, environments: list[store.Environment], history: 
         for env in environments
     )
     total = humanize.size(sum(env.bytes for env in environments))
+    damaged = ", ".join(env.key[:SHOWN] for env in environments if env.is_changed)
     return Table(
         head=("ENVIRONMENT", "PYTHON", "COUNT", "PACKAGES", "SIZE", "LAST USED", "USER"),
         rows=rows,
-        notes=(f"{humanize.count(len(environments), 'environment')}, {total}, in {client.name}.",),
+        notes=(
+            f"{humanize.count(len(environments), 'environment')}, {total}, in {client.name}.",
+            *((f"Damaged, and removed by the next env prune: {damaged}.",) if damaged else ()),
+        ),
         right=frozenset({2, 4}),
         flexible=frozenset({3}),
     )
@@ -211,6 +215,7 @@ def _details(env: store.Environment) -> Table:
             + ("in use now" if env.in_use else f"last used {humanize.ago(now - env.used)}")
             + (f" by {env.used_by}" if env.used_by else "")
             + ".",
+            *(("Damaged, and removed by the next env prune.",) if env.is_changed else ()),
         ),
     )
 

@@ -7,6 +7,7 @@ Rules:
   system has no locks, the last use must be longer ago than the longest run.
 - An environment is renamed before it is removed, so that a run sees either all of it or nothing.
 - An environment that a run has changed is not used again, and is removed when possible (guest/install/environment.py).
+  The same applies to one with a damaged `.ok` file. A folder without this file is not an environment.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ class Environment:
     used_by: str
     in_use: bool
     is_changed: bool = False
-    """Whether a run has changed it, so that no other run uses it."""
+    """Whether a run has changed it, or its `.ok` file is damaged, so that no other run uses it."""
     problems: tuple[tuple[str, str], ...] = ()
-    """(path, "changed", "missing" or "added") of the files found by `verify`."""
+    """(path, "changed", "missing" or "added") of the files found by `verify`, and of a damaged `.ok` file."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,11 @@ def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:
     """The environments with these keys (default: all), with their problems; those with problems are not used again."""
     found = []
     for env in environments(root):
-        if not env.is_changed and (not keys or env.key in keys):
+        if keys and env.key not in keys:
+            continue
+        if env.problems:
+            found.append(env)
+        elif not env.is_changed:
             with contextlib.suppress(OSError):  # it was removed in the meantime
                 problems = check(str(Path(env.path).parent))
                 found.append(replace(env, problems=tuple((path, problem) for path, problem in problems)))
@@ -161,7 +166,17 @@ def _folders(folder: Path) -> list[Path]:
 
 def _read(home: Path) -> Environment:
     mark, last_use = home / ".ok", home / ".used"
-    record = json.loads(mark.read_text(encoding="utf-8"))
+    is_changed = (home / ".changed").exists()
+    python = ""
+    packages: tuple[tuple[str, str], ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
+    try:
+        record = json.loads(mark.read_text(encoding="utf-8"))
+        python = str(record.get("python", ""))
+        packages = tuple((str(name), str(version)) for name, version in record["packages"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        problems = () if is_changed else ((mark.name, "changed"),)
+        is_changed = True
     built = used = mark.stat().st_mtime
     used_by = ""
     with contextlib.suppress(OSError):
@@ -171,15 +186,16 @@ def _read(home: Path) -> Environment:
     return Environment(
         key=home.name,
         path=str(home / "site"),
-        python=str(record.get("python", "")),
-        packages=tuple((str(name), str(version)) for name, version in record["packages"]),
+        python=python,
+        packages=packages,
         bytes=size,
         files=files,
         built=built,
         used=used,
         used_by=used_by,
         in_use=_is_in_use(mark),
-        is_changed=(home / ".changed").exists(),
+        is_changed=is_changed,
+        problems=problems,
     )
 
 

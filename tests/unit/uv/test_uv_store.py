@@ -112,6 +112,19 @@ def test_prune_removes_changed_environments_first(root):
     assert len(store.environments(str(root))) == 3
 
 
+@pytest.mark.parametrize("record", ["", "{", "[]", "null", "{}", '{"packages": 5}', b"\xff"])
+def test_environment_with_damaged_record_is_listed_and_removed(root, record):
+    mark = root / "trees" / KEYS[0] / ".ok"
+    mark.write_bytes(record if isinstance(record, bytes) else record.encode())
+    damaged = store.environments(str(root))[0]
+    assert (damaged.key, damaged.packages, damaged.is_changed) == (KEYS[0], (), True)
+    verified = store.verify(str(root), (), lambda _: ())
+    assert [env.problems for env in verified] == [((".ok", "changed"),), (), (), ()]
+    assert store.parse_response(store.respond('{"action": "list"}', str(root), lambda _: ()))[0] == damaged
+    assert keys(store.prune(str(root), Limits(keep=9))) == ["a"]
+    assert not mark.exists()
+
+
 def test_response_of_a_cell_is_read(root):
     def run_request(**request):
         return store.respond(

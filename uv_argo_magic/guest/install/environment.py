@@ -83,18 +83,24 @@ class Store:
     def _find(self, home):
         try:
             held = _hold(os.path.join(home, OK))
+        except OSError:
+            return None
+        tree = Tree(os.path.join(home, SITE), [], 0.0, True, held)
+        try:
             record = json.load(held)
-            packages = record["packages"]
-        except (OSError, ValueError, KeyError):
+            tree.packages = record["packages"]
+        except (OSError, ValueError, KeyError, TypeError):  # the file was damaged
+            reject(tree)
             return None
         if os.path.exists(os.path.join(home, CHANGED)):
             return None
         try:
             with open(os.path.join(home, USED), "w", encoding="utf-8") as file:
                 file.write(os.uname().nodename)
+            tree.folders = record.get("folders", ())
         except OSError:  # the store can be read-only
-            return Tree(os.path.join(home, SITE), packages, 0.0, True, held)
-        return Tree(os.path.join(home, SITE), packages, 0.0, True, held, record.get("folders", ()))
+            pass
+        return tree
 
     def locks(self, key):
         """The locks for a build, each as a list of alternative files: the tree's, and those that limit builds."""
@@ -191,8 +197,11 @@ def reject(tree, keep=False):
     try:
         with open(os.path.join(home, CHANGED), "w", encoding="utf-8"):
             pass
-    except OSError:  # the disk is full
-        os.remove(os.path.join(home, OK))
+    except OSError:  # the disk is full, or the store is read-only
+        try:
+            os.remove(os.path.join(home, OK))
+        except OSError:
+            return
     if not keep:
         tree.lock.close()
         remove_changed(home)
@@ -206,11 +215,8 @@ def verify(home):
     """
     tree = Tree(os.path.join(home, SITE), [], 0.0, True, _hold(os.path.join(home, OK)))
     found = integrity.problems(home, tree.site)
-    try:
-        if found:
-            reject(tree)
-    except OSError:  # a store that is mounted read-only
-        pass
+    if found:
+        reject(tree)
     tree.lock.close()
     return found
 
