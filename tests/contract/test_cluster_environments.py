@@ -13,7 +13,7 @@ from support import real_argo
 from support.index_server import IndexServer
 from support.waiting import until
 
-from uv_argo_magic import cli, run, submit
+from uv_argo_magic import InstallFailed, cli, run, submit
 from uv_argo_magic.backends.argo import client
 from uv_argo_magic.core.spec.run_spec import Settings
 
@@ -159,6 +159,18 @@ def test_persistent_environment_on_volume_is_reused(run_cell, claim):
     assert path == f"/mnt/results/.venv-{first.name}"
     second = run_cell("import heavy, sys\nprint(sys.prefix)", venv=path, volumes=volumes, store="")
     assert (second.logs().strip(), was_cached(second)) == (path, True)
+
+
+def test_persistent_environment_in_use_is_refused(run_cell, claim):
+    volumes = f"/mnt/results=claim/{claim}"
+    first = run_cell("import time\ntime.sleep(60)", env="persistent", volumes=volumes, store="", start=submit)
+    try:
+        until(lambda: first.state.phase == "running")
+        venv = f"/mnt/results/.venv-{first.name}"
+        with pytest.raises(InstallFailed, match=rf"{venv} is in use by run {first.name}\."):
+            run_cell("", venv=venv, volumes=volumes, store="")
+    finally:
+        first.stop()
 
 
 def test_uv_cache_on_node_avoids_downloads(run_cell, index, api):
