@@ -36,7 +36,7 @@ def test_notebook_modules_fit_into_a_template():
     for name, text in modules.items():
         ast.parse(text, name, feature_version=(3, 8))
     sizes = [len(guest_archive()), len(zlib.compress(json.dumps(modules).encode(), 9))]
-    assert sum(sizes) * 4 / 3 <= 81 * 1024
+    assert sum(sizes) * 4 / 3 <= 83 * 1024
 
 
 def test_stripped_source_keeps_its_line_numbers():
