@@ -141,14 +141,23 @@ def test_install_in_deleted_pod_leaves_no_broken_environment(run_cell, index, ap
     assert was_cached(run_cell(SHOW, shape=shape))
 
 
-def test_env_commands_list_verify_and_prune_the_store(run_cell, claim, capsys):
+def test_env_commands_list_verify_and_prune_the_store(run_cell, claim, capsys, monkeypatch):
     run_cell(SHOW)
     options = ("-b", "argo", "--set", f"store=claim/{claim}")
-    expected = {"list": "heavy", "verify": "1 environment verified", "prune": "Removed 1 environment"}
+    expected = {"list": "; uv's cache: ", "verify": "1 environment verified", "prune": "Removed 1 environment"}
     for action, text in expected.items():
-        keep = ("--keep", "0") if action == "prune" else ()
-        assert cli.main(["env", action, *keep, *options]) == 0
-        assert text in capsys.readouterr().out
+        limits = ("--keep", "0", "--cache") if action == "prune" else ()
+        with monkeypatch.context() as patch:
+            for name, value in (
+                ("ENV", "persistent"),
+                ("SHAPE", "init"),
+                ("LOG_BUDGET", "100"),
+            ):  # for the user's cells
+                patch.setenv(f"UV_ARGO_{name}", value)
+            assert cli.main(["env", action, *limits, *options]) == 0
+        output = capsys.readouterr().out
+        assert text in output
+    assert "Removed uv's cache (" in output
     assert not was_cached(run_cell(SHOW))
 
 

@@ -19,7 +19,9 @@ from uv import find_uv_bin
 from uv_argo_magic import InstallFailed, SpecError, cli, submit
 from uv_argo_magic._os import paths
 from uv_argo_magic.commands import environments
+from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec import containerfile
+from uv_argo_magic.uv import resolver
 
 WHERE = "import sys, alpha\nprint(sys.prefix)\nprint(alpha.__file__)"
 WAIT = "import pathlib, time\nwhile not pathlib.Path({file!r}).exists():\n    time.sleep(0.01)"
@@ -301,8 +303,27 @@ def test_env_commands_warm_list_show_and_prune(run_cell, capsys, index, monkeypa
     assert "1 environment, " in run_env(capsys, "list")
 
 
-def test_env_commands_read_a_remote_store_in_a_cell(run_cell, capsys, monkeypatch):
-    run_cell("import alpha")
+@pytest.mark.parametrize("kind", ["ephemeral", "persistent"])
+def test_env_warm_installs_into_the_store(run_cell, capsys, index, monkeypatch, kind):
+    monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+    monkeypatch.setenv("UV_ARGO_ENV", kind)
+    assert "Installed 1 package in " in run_env(capsys, "warm", "--deps", "alpha")
+    assert not (paths.cache_dir() / "venvs").exists()
+    assert run_cell("import alpha", env="shared").state.installed.cached
+
+
+def test_env_warm_shows_key_of_environment_resolved_in_the_pod(run_cell, capsys, index, monkeypatch):
+    monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+    unresolved = Unresolved(lines=("alpha",), reason="the index did not respond")
+    monkeypatch.setattr(resolver.Resolver, "lock", lambda *_, **__: unresolved)
+    warmed = run_env(capsys, "warm", "--deps", "alpha")
+    (tree,) = (paths.cache_dir() / "store" / "trees").iterdir()
+    assert f"environment {tree.name[:12]} in" in warmed
+
+
+@pytest.fixture
+def remote_store(monkeypatch):
+    """The `env` commands read the store of this machine with a run, like that of a cluster."""
     open_store = environments._StoreClient.__init__
 
     def open_remote(client, request):
@@ -310,10 +331,93 @@ def test_env_commands_read_a_remote_store_in_a_cell(run_cell, capsys, monkeypatc
         client.is_local = False
 
     monkeypatch.setattr(environments._StoreClient, "__init__", open_remote)
+
+
+@pytest.mark.usefixtures("remote_store")
+def test_env_commands_read_a_remote_store_in_a_cell(run_cell, capsys):
+    run_cell("import alpha")
     (line,) = [line for line in run_env(capsys).splitlines() if " alpha " in line]
     key = line.split()[0]
     assert "1 environment" in run_env(capsys, "verify", key)
     assert "Removed 1 environment (" in run_env(capsys, "prune", key)
+
+
+@pytest.mark.usefixtures("remote_store")
+def test_env_commands_ignore_settings_for_the_users_cells(run_cell, capsys, monkeypatch, tmp_path):
+    run_cell("import alpha")
+    settings = {"env": "persistent", "venv": str(tmp_path / "mine"), "log_budget": "100", "run_timeout": "1ms"}
+    for key, value in settings.items():
+        monkeypatch.setenv(f"UV_ARGO_{key.upper()}", value)
+    assert " alpha " in run_env(capsys)
+    assert not list(tmp_path.glob("mine*"))
+
+
+def test_env_list_and_show_name_the_user_of_the_last_run(run_cell, capsys, monkeypatch):
+    for name, kind in (("ada", "shared"), ("bob", "persistent"), ("cyd", "shared")):
+        monkeypatch.setenv("JUPYTERHUB_USER", name)
+        run_cell("", env=kind)
+    rows = run_env(capsys).splitlines()[1:-1]
+    assert sorted(row.split()[-1] for row in rows) == ["bob", "cyd"]
+    for row in rows:
+        assert f" by {row.split()[-1]}." in run_env(capsys, "show", row.split()[0])
+
+
+def test_env_prune_removes_persistent_environments_by_path_only(run_cell, capsys):
+    for _ in range(2):
+        run_cell("", env="persistent")
+    first, second = sorted((paths.cache_dir() / "venvs").glob("*/"))
+    assert run_env(capsys, "prune", "--keep", "0") == "Nothing to remove from the store of this machine.\n"
+    assert "Would remove 1 environment (" in run_env(capsys, "prune", f"{first}/", "--dry-run")
+    with first.with_name(f".uv-argo-{first.name}.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert f"{first} was not removed: a run uses it." in run_env(capsys, "prune", str(first), status=1)
+    assert first.exists()
+    assert "Removed 1 environment (" in run_env(capsys, "prune", str(first))
+    assert sorted((paths.cache_dir() / "venvs").iterdir()) == [second.with_name(f".uv-argo-{second.name}.lock"), second]
+    message = f"{second} is a persistent environment, which is not verified"
+    assert message in run_env(capsys, "verify", str(second), status=2)
+
+
+def test_each_environment_of_the_list_is_found_by_its_name(run_cell, capsys):
+    run_cell("")
+    for _ in range(2):
+        run_cell("", env="persistent")
+    (tree,) = (paths.cache_dir() / "store" / "trees").iterdir()
+    with (tree / ".ok").open() as held:  # a session that keeps its changed environment
+        fcntl.flock(held, fcntl.LOCK_SH)
+        (tree / ".changed").touch()
+        run_cell("")
+        *rows, total, note = run_env(capsys).splitlines()[1:]
+        names = [row.split()[0] for row in rows]
+        assert total.startswith("4 environments")
+        assert {tree.name[:12], f"{tree.name[:12]}-1"} < set(names)
+        assert [" now (changed) " in row for row in rows].count(True) == 1
+        assert note == f"Damaged, and removed by the next env prune: {tree.name[:12]}."
+        for name in names:
+            assert "alpha    1.0" in run_env(capsys, "show", name)
+        assert "Damaged, and removed by the next env prune." in run_env(capsys, "show", tree.name)
+        ambiguous = run_env(capsys, "show", tree.name[:6], status=2)
+        assert f"2 environments match {tree.name[:6]}" in ambiguous
+        assert f"Use a longer prefix; matches: {tree.name}-1, {tree.name}." in ambiguous
+        assert "1 environment verified" in run_env(capsys, "verify", tree.name[:12])
+    assert "Removed 1 environment (" in run_env(capsys, "prune", f"{tree.name[:12]}-1")
+
+
+@pytest.mark.usefixtures("remote_store")
+def test_env_prune_removes_uvs_cache_of_a_store(run_cell, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(find_uv_bin()).parent}:{os.environ['PATH']}")
+    folder = paths.cache_dir() / "store" / "uv-cache"
+    (folder / "wheels-v5").mkdir(parents=True)
+    (folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
+    (folder / "wheels-v5" / "alpha.whl").write_bytes(b"x" * 2_000_000)
+    assert "; uv's cache: 2.0 MB." in run_env(capsys)
+    assert run_env(capsys, "prune", "--cache", "--dry-run").startswith("Would remove uv's cache (2.0 MB) from ")
+    assert run_env(capsys, "prune", "--keep", "9", "--cache").startswith("Removed uv's cache (2.0 MB) from ")
+    assert not (folder / "wheels-v5").exists()
+    assert run_env(capsys, "prune", "--cache").startswith("Nothing to remove from ")
+    monkeypatch.setenv("UV_ARGO_CACHE", "claim/other")
+    message = "uv's cache is not in the store, but in claim/other"
+    assert message in run_env(capsys, "prune", "--cache", status=2)
 
 
 @pytest.mark.parametrize("record", ["", "null", "{}"])
@@ -349,7 +453,11 @@ def test_env_prune_keeps_environment_in_use(run_cell, capsys, tmp_path):
     while first.state.installed is None or first.state.phase != "running":
         first.wait(0.01)
     assert "  now" in run_env(capsys)
-    assert "Nothing to remove" in run_env(capsys, "prune", "--keep", "0")
+    (tree,) = (paths.cache_dir() / "store" / "trees").iterdir()
+    refusal = f"{tree.name[:12]} was not removed: a run uses it.\n"
+    assert run_env(capsys, "prune", "--keep", "0") == refusal
+    for more in ((), ("--dry-run",)):
+        assert run_env(capsys, "prune", tree.name[:12], *more, status=1) == refusal
     gate.touch()
     first.result(30)
     assert "Removed 1 environment" in run_env(capsys, "prune", "--keep", "0")
@@ -365,8 +473,16 @@ def test_env_prune_keeps_environment_in_use(run_cell, capsys, tmp_path):
         (["prune", "--keep", "many"], "--keep needs an integer, not many"),
         (["prune", "--older-than", "old"], "--older-than needs a time, not old"),
         (["prune", "--max-size", "1 elephant"], "--max-size needs a size, not 1 elephant"),
+        (["prune", "--max-size", "none"], "--max-size needs a size, not none"),
+        (["prune", "--older-than", "None"], "--older-than needs a time, not None"),
+        (["prune", "--keep", "none"], "--keep needs an integer, not none"),
         (["prune", "abc"], "no environments match abc"),
+        (["prune", "--cache"], "uv's cache is not in the store of this machine"),
+        (["prune", "abc", "--keep", "1"], "env prune takes keys or --keep, not both"),
+        (["prune", "abc", "--older-than", "1d"], "env prune takes keys or --older-than, not both"),
         (["warm"], "env warm needs requirements"),
+        (["warm", "--set", "env=ephemeral"], "env warm cannot use env=ephemeral, because it installs into the store"),
+        (["warm", "--set", "venv=/tmp/x"], "env warm cannot use venv, because it installs into the store"),
         (["list", "--keep", "1"], "--keep belongs to env prune, not env list"),
         (["list", "x"], "env list takes no argument, but got x"),
         (["list", "-b", "argo"], "the argo backend has no store"),

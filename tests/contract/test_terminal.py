@@ -221,6 +221,14 @@ def test_tables_fit_terminal_and_have_colours(folder):
     assert "\x1b" not in run_in_terminal(["runs"], NO_COLOR="1")
 
 
+def test_tables_in_a_pipe_are_not_cut(folder, monkeypatch, capsys):
+    (folder / "long.py").write_text("numpy_pandas_and_a_long_line = 1\n")
+    assert main(["run", "long.py"]) == 0
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["runs"]) == 0
+    assert "  numpy_pandas_and_a_long_line = 1\n" in capsys.readouterr().out
+
+
 def test_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"uv-argo {uv_argo_magic.__version__}\n"

@@ -23,10 +23,9 @@ from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.core.suggest import unknown
 from uv_argo_magic.core.view.tables import Table
 from uv_argo_magic.engine import stages
-from uv_argo_magic.engine.execute import execute
 from uv_argo_magic.engine.front_end import QuietFrontEnd, SourceFrontEnd
 from uv_argo_magic.engine.preparation.spec_builder import specify
-from uv_argo_magic.errors import BackendError, SpecError
+from uv_argo_magic.errors import BackendError, NodeFailed, SpecError
 from uv_argo_magic.guest.install import environment
 from uv_argo_magic.uv import store
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uv_argo_magic.commands.registry import Request, Result
-    from uv_argo_magic.history.store import History
+    from uv_argo_magic.engine.run import Run
 
 Number = TypeVar("Number", int, float)
 ACTIONS = ("list", "show", "prune", "verify", "warm")
@@ -67,7 +66,7 @@ def handle(request: Request) -> Iterator[Result]:
     action, names = (words[0], words[1:]) if words else ("list", ())
     if action not in ACTIONS:
         raise unknown("action", action, ACTIONS)
-    for dest in ("older_than", "keep", "max_size", "dry_run"):
+    for dest in ("older_than", "keep", "max_size", "cache", "dry_run"):
         if action != "prune" and request.line.has(dest):
             flag = f"--{dest.replace('_', '-')}"
             raise SpecError(f"{flag} belongs to env prune, not env {action}", hint=f"Leave out {flag}.")
@@ -78,20 +77,20 @@ def handle(request: Request) -> Iterator[Result]:
         return
     client = _StoreClient(request)
     if action == "prune":
-        yield _prune(client, request, names)
+        yield from _prune(client, request, names)
         return
     if action == "verify":
         yield from _verify(client, names)
         return
-    environments = client.environments()
+    contents = client.contents()
     if action == "show":
         if len(names) != 1:
             raise SpecError("env show needs one environment", hint="Write env show KEY; env list shows the keys.")
-        yield _details(_choose(names[0], environments))
-    elif not environments:
-        yield f"No environments in {client.name}."
+        yield _details(_choose(names[0], contents.environments))
+    elif not contents.environments:
+        yield f"No environments in {client.name}{_shared_sizes(contents)}."
     else:
-        yield _list(client, environments, request.history)
+        yield _list(client, contents)
 
 
 class _StoreClient:
@@ -107,27 +106,34 @@ class _StoreClient:
                 f"the {configuration.backend} backend has no store",
                 hint="Give the volume of the store: --set store=claim/NAME.",
             )
+        self.cache = configuration.settings.cache
         self.name = "the store of this machine" if self.is_local else f"the store {configuration.settings.store}"
 
-    def environments(self) -> list[store.Environment]:
-        """The environments, the most recently used first; on this machine also the persistent ones in the cache."""
-        if self.is_local:
-            return store.environments(self.root) + store.persistent(str(paths.cache_dir() / "venvs"))
-        return self._query({"action": "list"})
+    def contents(self) -> store.Contents:
+        """The contents of the store; on this machine also the persistent environments in the cache folder."""
+        if not self.is_local:
+            return self._query({"action": "list"})
+        contents, persistent = store.contents(self.root), store.persistent(str(paths.cache_dir() / "venvs"))
+        return replace(contents, environments=(*contents.environments, *persistent))
 
-    def prune(self, limits: store.Limits, *, dry_run: bool) -> list[store.Environment]:
-        """Remove environments, and return the removed ones."""
+    def chosen(self, names: tuple[str, ...]) -> list[store.Environment]:
+        """The environments with these names."""
+        environments = self.contents().environments if names else ()
+        return [_choose(name, environments) for name in dict.fromkeys(names)]
+
+    def prune(self, limits: store.Limits, *, cache: bool, dry_run: bool) -> store.Contents:
+        """Remove environments and uv's `cache`; return what is to remove, with the reasons for what was kept."""
         if self.is_local:
-            return store.prune(self.root, limits, dry_run=dry_run)
-        return self._query({"action": "prune", "dry_run": dry_run, **asdict(limits)})
+            return store.Contents(environments=tuple(store.prune(self.root, limits, dry_run=dry_run)))
+        return self._query({"action": "prune", "cache": cache, "dry_run": dry_run, **asdict(limits)})
 
     def verify(self, keys: tuple[str, ...]) -> list[store.Environment]:
         """Verify the environments with these keys (default: all), and return them with their problems."""
         if self.is_local:
             return store.verify(self.root, keys, environment.verify)
-        return self._query({"action": "verify", "keys": keys})
+        return list(self._query({"action": "verify", "keys": keys}).environments)
 
-    def _query(self, request: dict[str, object]) -> list[store.Environment]:
+    def _query(self, request: dict[str, object]) -> store.Contents:
         """Run a cell that mounts the store, and read its response."""
         # The guest, which runs the cell, is in the store, so its path shows where the store is mounted.
         cell = (
@@ -135,43 +141,74 @@ class _StoreClient:
             f"print(respond({json.dumps(request)!r}, str(Path(guest.__file__).parents[4]), guest.verify))\n"
         )
         options = replace(run_options(self.request.line), deps="", requirements=(), dry_run=False)
-        run = execute(cell, options, self.request.context, QuietFrontEnd())
+        spec, _ = specify(cell, options, self.request.context)
+        settings = replace(spec.settings.for_own_cell, base="")
+        run = stages.carry_out(replace(spec, push=(), settings=settings), QuietFrontEnd())
         assert run is not None  # noqa: S101 - not a dry run
-        run.wait()
-        run.raise_for_state()
+        _wait(run)
         try:
             return store.parse_response(run.logs())
         except ValueError as error:
             raise BackendError("cannot read the response of the store", hint=str(error)) from error
 
 
-def _list(client: _StoreClient, environments: list[store.Environment], history: History) -> Table:
-    users = _users(history) if client.is_local else {}
+def _wait(run: Run) -> None:
+    """Wait for the end of a run.
+
+    Raises:
+        RunError: it failed; the log is not shown, so the error contains its last line.
+    """
+    run.wait()
+    try:
+        run.raise_for_state()
+    except NodeFailed as error:
+        if not (lines := run.logs().strip().splitlines()):
+            raise
+        message = f"{error.message} The log of {run.name} ends with: {humanize.one_line(lines[-1])}"
+        raise NodeFailed(message, hint=error.hint, state=error.state, reason=error.reason) from None
+
+
+def _list(client: _StoreClient, contents: store.Contents) -> Table:
+    environments = contents.environments
     now = time.time()
     rows = tuple(
         (
-            env.key[:SHOWN] if _is_shared(env) else _short_path(env.path),
+            _name(env),
             env.python,
             str(len(env.packages)),
             " ".join(name for name, _ in env.packages),
             humanize.size(env.bytes),
-            "now" if env.in_use else humanize.ago(now - env.used),
-            users.get(env.key, "" if client.is_local else env.used_by),
+            ("now" if env.in_use else humanize.ago(now - env.used)) + (" (changed)" if env.is_changed else ""),
+            env.used_by,
         )
         for env in environments
     )
     total = humanize.size(sum(env.bytes for env in environments))
-    damaged = ", ".join(env.key[:SHOWN] for env in environments if env.is_changed)
+    damaged = ", ".join(_name(env) for env in environments if env.is_changed)
     return Table(
         head=("ENVIRONMENT", "PYTHON", "COUNT", "PACKAGES", "SIZE", "LAST USED", "USER"),
         rows=rows,
         notes=(
-            f"{humanize.count(len(environments), 'environment')}, {total}, in {client.name}.",
+            f"{humanize.count(len(environments), 'environment')}, {total}, in {client.name}{_shared_sizes(contents)}.",
             *((f"Damaged, and removed by the next env prune: {damaged}.",) if damaged else ()),
         ),
         right=frozenset({2, 4}),
         flexible=frozenset({3}),
     )
+
+
+def _shared_sizes(contents: store.Contents) -> str:
+    """The sizes of what the environments share, for the end of a sentence."""
+    sizes = {"shared byte code": contents.byte_code, "uv's cache": contents.cache}
+    return "".join(f"; {what}: {humanize.size(size)}" for what, size in sizes.items() if size)
+
+
+def _name(env: store.Environment) -> str:
+    """The name in tables: the path of a persistent environment, or the first characters of a key, with its number."""
+    if not _is_shared(env):
+        return _short_path(env.path)
+    key, dash, number = env.key.partition("-")
+    return f"{key[:SHOWN]}{dash}{number}"
 
 
 def _short_path(path: str) -> str:
@@ -183,23 +220,20 @@ def _is_shared(env: store.Environment) -> bool:
     return store.KEY.fullmatch(Path(env.path).parent.name) is not None
 
 
-def _users(history: History) -> dict[str, str]:
-    """Key of an environment -> the notebook that last used it, from the history."""
-    users: dict[str, str] = {}
-    for record in history.list():
-        lock = record.lock()
-        if isinstance(lock, Lock) and lock.packages:
-            users.setdefault(lock.key, Path(record.notebook).name or record.id)
-    return users
-
-
-def _choose(name: str, environments: list[store.Environment]) -> store.Environment:
-    """The environment with this path, or whose key begins with this text."""
-    matches = [env for env in environments if name in (env.path, _short_path(env.path)) or env.key.startswith(name)]
-    if len(matches) != 1:
-        raise SpecError(
-            f"{len(matches) or 'no'} environments match {name}", hint="Use a key or a path that env list shows."
-        )
+def _choose(name: str, environments: tuple[store.Environment, ...]) -> store.Environment:
+    """The environment with this name or path, or the shared one whose key begins with this text."""
+    path = str(Path(name))  # without a slash at its end
+    shared = [env for env in environments if _is_shared(env)]
+    matches = (
+        [env for env in environments if path in (env.path, _name(env))]
+        or [env for env in shared if env.key == name]
+        or [env for env in shared if env.key.startswith(name)]
+    )
+    if not matches:
+        raise SpecError(f"no environments match {name}", hint="Use a key or a path that env list shows.")
+    if len(matches) > 1:
+        keys = ", ".join(env.key for env in matches)
+        raise SpecError(f"{len(matches)} environments match {name}", hint=f"Use a longer prefix; matches: {keys}.")
     return matches[0]
 
 
@@ -220,20 +254,21 @@ def _details(env: store.Environment) -> Table:
     )
 
 
-def _keys(client: _StoreClient, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The keys of the shared environments with these names."""
-    environments = [env for env in client.environments() if _is_shared(env)] if names else []
-    return tuple(_choose(name, environments).key for name in names)
-
-
 def _verify(client: _StoreClient, names: tuple[str, ...]) -> Iterator[Result]:
-    verified = client.verify(_keys(client, names))
+    chosen = client.chosen(names)
+    for env in chosen:
+        if not _is_shared(env):
+            raise SpecError(
+                f"{_name(env)} is a persistent environment, which is not verified",
+                hint="Cells can change such an environment; name environments of the store only.",
+            )
+    verified = client.verify(tuple(env.key for env in chosen))
     changed = [env for env in verified if env.problems]
     count = humanize.count(len(verified), "environment")
     if not changed:
         yield f"{count} verified in {client.name}: all files are unchanged."
         return
-    rows = [(env.key[:SHOWN], path, problem) for env in changed for path, problem in env.problems]
+    rows = [(_name(env), path, problem) for env in changed for path, problem in env.problems]
     more = (f"{humanize.count(len(rows) - LISTED, 'more file')}.",) if len(rows) > LISTED else ()
     verb, pronoun = ("has", "it") if len(changed) == 1 else ("have", "them")
     note = (
@@ -246,10 +281,21 @@ def _verify(client: _StoreClient, names: tuple[str, ...]) -> Iterator[Result]:
     yield Failure()
 
 
-def _prune(client: _StoreClient, request: Request, names: tuple[str, ...]) -> Table | str:
+def _prune(client: _StoreClient, request: Request, names: tuple[str, ...]) -> Iterator[Result]:
     line = request.line
+    limit = next((flag for flag in ("older-than", "keep", "max-size") if line.has(flag.replace("-", "_"))), "")
+    if names and limit:
+        raise SpecError(f"env prune takes keys or --{limit}, not both", hint=f"Leave out --{limit}, or the keys.")
+    has_cache = line.has("cache")
+    if has_cache and client.is_local:
+        raise SpecError("uv's cache is not in the store of this machine", hint="To shrink it, run uv cache prune.")
+    if has_cache and client.cache:
+        hint = "To shrink it, run uv cache clean in a cell that mounts this volume."
+        raise SpecError(f"uv's cache is not in the store, but in {client.cache}", hint=hint)
+    chosen = client.chosen(names)
+    persistent = [env for env in chosen if not _is_shared(env)]
     limits = store.Limits(
-        keys=_keys(client, names),
+        keys=tuple(env.key for env in chosen if _is_shared(env)),
         before=time.time() - _read(settings_parser.parse_time, "--older-than", "a time", line.text("older_than"), "30d")
         if line.has("older_than")
         else None,
@@ -258,34 +304,48 @@ def _prune(client: _StoreClient, request: Request, names: tuple[str, ...]) -> Ta
         if line.has("max_size")
         else None,
     )
-    if limits == store.Limits():
+    is_limited = has_cache or limits != store.Limits()
+    if not (is_limited or names):
         raise SpecError(
             "env prune needs a limit or the keys of environments",
-            hint="Write env prune --older-than 30d, --keep 20, --max-size 20GB, or env prune KEY.",
+            hint="Write env prune --older-than 30d, --keep 20, --max-size 20GB, --cache, or env prune KEY.",
         )
     dry_run = line.has("dry_run")
-    removed = client.prune(limits, dry_run=dry_run)
-    if not removed:
-        return f"Nothing to remove from {client.name}."
-    verb, size = "Would remove" if dry_run else "Removed", humanize.size(sum(env.bytes for env in removed))
-    sentence = f"{verb} {humanize.count(len(removed), 'environment')} ({size}) from {client.name}."
-    rows = tuple(
-        (env.key[:SHOWN], " ".join(name for name, _ in env.packages), humanize.size(env.bytes)) for env in removed
-    )
-    return Table(
-        head=("ENVIRONMENT", "PACKAGES", "SIZE"), rows=rows, notes=(sentence,), right=frozenset({2}),
+    due = [store.remove_persistent(env, dry_run=dry_run) for env in persistent]
+    contents = store.Contents(environments=())
+    if is_limited:
+        contents = client.prune(limits, cache=has_cache, dry_run=dry_run)
+        due += contents.environments
+    removed, kept = [env for env in due if not env.kept], [env for env in due if env.kept]
+    notes = [f"{_name(env)} was not removed: {env.kept}." for env in kept]
+    if contents.problem:
+        notes.append(f"uv's cache was not removed: {contents.problem.rstrip('.')}.")
+    verb = "Would remove" if dry_run else "Removed"
+    if contents.cache:
+        notes.insert(0, f"{verb} uv's cache ({humanize.size(contents.cache)}) from {client.name}.")
+    if removed:
+        size, count = humanize.size(sum(env.bytes for env in removed)), humanize.count(len(removed), "environment")
+        place = f" from {client.name}" if is_limited else ""
+        notes.insert(0, f"{verb} {count} ({size or '0 B'}){place}.")
+    if not notes:
+        notes = [f"Nothing to remove from {client.name}."]
+    rows = tuple((_name(env), " ".join(name for name, _ in env.packages), humanize.size(env.bytes)) for env in removed)
+    yield Table(
+        head=("ENVIRONMENT", "PACKAGES", "SIZE") if rows else (), rows=rows, notes=tuple(notes), right=frozenset({2}),
         flexible=frozenset({1}),
     )  # fmt: skip
+    if contents.problem or any(names or env.kept != store.IN_USE for env in kept):
+        yield Failure()
 
 
 def _read(parse: Callable[[str], Number], flag: str, kind: str, text: str, example: str) -> Number:
-    """The value of an option of `prune`.
+    """The value of an option of `prune`; unlike in a setting, `none` would mean that nothing is kept.
 
     Raises:
         SpecError: the text is not a valid value.
     """
     try:
-        return parse(text)
+        return parse("" if text.strip().lower() == settings_parser.NONE else text)
     except ValueError:
         raise SpecError(f"{flag} needs {kind}, not {text}", hint=f"Example: env prune {flag} {example}") from None
 
@@ -298,18 +358,26 @@ def _count(text: str) -> int:
 
 def _warm(request: Request) -> str:
     """Install the environment of these requirements, and import the requested packages once."""
-    client, context = _StoreClient(request), request.context
-    spec, _ = specify("", run_options(request.line), context)
+    client, context, options = _StoreClient(request), request.context, run_options(request.line)
+    given = dict(options.sets)
+    if given.get("venv") or given.get("env") in ("ephemeral", "persistent"):
+        setting = "venv" if given.get("venv") else f"env={given['env']}"
+        raise SpecError(
+            f"env warm cannot use {setting}, because it installs into the store", hint=f"Leave {setting} out."
+        )
+    spec, _ = specify("", options, context)
     names = [item.name for item in spec.requirements.items]
     if not names:
         raise SpecError("env warm needs requirements", hint='Write env warm --deps "numpy pandas".')
     # Uses the notebook's lock, so that its cells use this environment.
     front_end = SourceFrontEnd("env warm", context.notebook)
-    run = stages.carry_out(replace(spec, cell=_WARM.replace("@NAMES@", repr(json.dumps(names)))), front_end)
+    cell, settings = _WARM.replace("@NAMES@", repr(json.dumps(names))), replace(spec.settings, env="shared", venv="")
+    run = stages.carry_out(replace(spec, cell=cell, settings=settings), front_end)
     assert run is not None  # noqa: S101 - no dry run
-    run.wait()
-    run.raise_for_state()
-    installed, key = run.state.installed, run.resolution.key if isinstance(run.resolution, Lock) else ""
+    _wait(run)
+    # If the versions were resolved in the pod, its log contains the key.
+    key = run.resolution.key if isinstance(run.resolution, Lock) else str(json.loads(run.state.locked)["key"])
+    installed = run.state.installed
     packages = humanize.count(len(installed.packages), "package") if installed else ""
     if installed and installed.cached:
         return f"{client.name.capitalize()} already has the environment {key[:SHOWN]} with {packages}."

@@ -144,7 +144,8 @@ def _text(result: str | Table) -> str:
         return result
     from uv_argo_magic.core.view import tables  # noqa: PLC0415 - 3 ms, and `run` prints no tables
 
-    return tables.text(result, shutil.get_terminal_size().columns, bold=_has_colour(sys.stdout))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0  # a pipe or file gets whole lines
+    return tables.text(result, width, bold=_has_colour(sys.stdout))
 
 
 class _Terminated(KeyboardInterrupt):

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,13 +32,17 @@ KEY = re.compile(r"[0-9a-f]{32}(?:-\d+)?")
 """The name of an environment: a key, with a number if it replaces one that a run has changed."""
 DAY = 24 * 3600.0
 MONTH = 30 * DAY
+CACHE = "uv-cache"
+"""The folder of uv's cache in the store of a cluster."""
+IN_USE = "a run uses it"
+"""The reason for which an environment is not removed."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment: its packages as (name, version), its size on the disk, and its last use.
+    """One environment: its packages as (name, version), its own size on the disk, and its last use.
 
-    Times are Unix seconds; `used_by` is the name of a machine or a pod.
+    Times are Unix seconds; `used_by` is the user whose run used it last, or "".
     """
 
     key: str
@@ -54,6 +59,8 @@ class Environment:
     """Whether a run has changed it, or its `.ok` file is damaged, so that no other run uses it."""
     problems: tuple[tuple[str, str], ...] = ()
     """(path, "changed", "missing" or "added") of the files found by `verify`, and of a damaged `.ok` file."""
+    kept: str = ""
+    """Why `prune` did not remove it, or ""."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,46 @@ class Limits:
     before: float | None = None
     keep: int | None = None
     max_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Environments of a store, and the bytes of the byte code that they share and of uv's cache.
+
+    After `prune`, `cache` is what was removed, and `problem` why the cache was kept.
+    """
+
+    environments: tuple[Environment, ...]
+    byte_code: int = 0
+    cache: int = 0
+    problem: str = ""
+
+
+def contents(root: str) -> Contents:
+    """The contents of the store, the most recently used environment first."""
+    byte_code = 0
+    for path in Path(root).glob("bytecode/*/*"):
+        with contextlib.suppress(OSError):
+            byte_code += path.lstat().st_blocks * 512
+    return Contents(environments=tuple(environments(root)), byte_code=byte_code, cache=_size(Path(root) / CACHE)[0])
+
+
+def clean_cache(root: str, *, dry_run: bool = False) -> tuple[int, str]:
+    """Remove uv's cache in the store; return the bytes that become free, and why it was kept, or ""."""
+    cache = Path(root) / CACHE
+    before, _ = _size(cache)
+    if dry_run or not before:
+        return before, ""
+    problem = ""
+    try:
+        # uv waits for its other processes that use the cache.
+        command = ["uv", "cache", "clean", "--cache-dir", str(cache)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        problem = "the image has no uv"
+    except subprocess.CalledProcessError as error:
+        problem = error.stderr.strip() or "uv failed"
+    return before - _size(cache)[0], problem
 
 
 def environments(root: str) -> list[Environment]:
@@ -88,26 +135,45 @@ def persistent(folder: str) -> list[Environment]:
     return sorted(found, key=lambda env: -env.used)
 
 
+def remove_persistent(env: Environment, *, dry_run: bool = False) -> Environment:
+    """Remove a persistent environment with its lock file; return it with the reason if it was kept."""
+    home, lock = Path(env.path), _lock_file(Path(env.path))
+    garbage = lock.with_suffix(f".building-{os.getpid()}")  # if we are killed, the next build removes it
+    if env.in_use or dry_run:
+        return replace(env, kept=IN_USE if env.in_use else "")
+    try:
+        with _locked(lock):
+            home.rename(garbage)
+            lock.unlink()
+    except OSError as error:
+        return replace(env, kept=_reason(error))
+    shutil.rmtree(str(garbage), ignore_errors=True)
+    return env
+
+
 def prune(root: str, limits: Limits, *, dry_run: bool = False) -> list[Environment]:
-    """Remove environments that are not in use; return the removed ones."""
-    removed = []
+    """Remove environments; return those to remove, each with the reason if it was kept."""
+    found = []
     count = total = 0
     for env in environments(root):
         if limits.keys:
             is_due = env.key in limits.keys
+        elif env.is_changed:
+            is_due = True
         else:
-            is_due = env.is_changed or (
-                (limits.before is not None and env.used < limits.before)
-                or (limits.keep is not None and count >= limits.keep)
-                or (limits.max_bytes is not None and total + env.bytes > limits.max_bytes)
-            )
-        if is_due and not env.in_use and (dry_run or _remove(Path(root), env.key)):
-            removed.append(env)
-        else:
+            # Also those to remove count, so that none is removed before one that was used longer ago.
             count, total = count + 1, total + env.bytes
+            is_due = (
+                (limits.before is not None and env.used < limits.before)
+                or (limits.keep is not None and count > limits.keep)
+                or (limits.max_bytes is not None and total > limits.max_bytes)
+            )
+        if is_due:
+            kept = IN_USE if env.in_use else "" if dry_run else _remove(Path(root), env.key)
+            found.append(replace(env, kept=kept))
     if not dry_run:
         _remove_leftovers(Path(root))
-    return removed
+    return found
 
 
 Check = Callable[[str], Iterable[Iterable[str]]]
@@ -115,14 +181,17 @@ Check = Callable[[str], Iterable[Iterable[str]]]
 
 
 def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:
-    """The environments with these keys (default: all), with their problems; those with problems are not used again."""
+    """The environments with these keys (default: all that runs use), with their problems.
+
+    Those with problems are not used again.
+    """
     found = []
     for env in environments(root):
         if keys and env.key not in keys:
             continue
         if env.problems:
             found.append(env)
-        elif not env.is_changed:
+        elif keys or not env.is_changed:
             with contextlib.suppress(OSError):  # it was removed in the meantime
                 problems = check(str(Path(env.path).parent))
                 found.append(replace(env, problems=tuple((path, problem) for path, problem in problems)))
@@ -130,29 +199,35 @@ def verify(root: str, keys: tuple[str, ...], check: Check) -> list[Environment]:
 
 
 def respond(request: str, root: str, check: Check) -> str:
-    """The text that a cell prints: a JSON list of environments. `request` is JSON: an `action` and its arguments."""
+    """The text that a cell prints: `Contents` as JSON. `request` is JSON: an `action` and its arguments."""
     options = json.loads(request)
-    action, dry_run = options.pop("action"), options.pop("dry_run", False)
+    action, dry_run, has_cache = options.pop("action"), options.pop("dry_run", False), options.pop("cache", False)
     if action == "prune":
-        found = prune(root, Limits(**options), dry_run=dry_run)
+        found = tuple(prune(root, Limits(**options), dry_run=dry_run))
+        cache, problem = clean_cache(root, dry_run=dry_run) if has_cache else (0, "")
+        response = Contents(environments=found, cache=cache, problem=problem)
+    elif action == "verify":
+        response = Contents(environments=tuple(verify(root, tuple(options["keys"]), check)))
     else:
-        found = verify(root, tuple(options["keys"]), check) if action == "verify" else environments(root)
-    return json.dumps([asdict(env) for env in found])
+        response = contents(root)
+    return json.dumps(asdict(response))
 
 
-def parse_response(text: str) -> list[Environment]:
+def parse_response(text: str) -> Contents:
     """Parse the text that such a cell printed.
 
     Raises:
-        ValueError: the text is not a list of environments.
+        ValueError: the text is not the contents of a store.
     """
     try:
-        return [
+        response = json.loads(text)
+        found = tuple(
             Environment(
                 **{**item, **{key: tuple((name, text) for name, text in item[key]) for key in ("packages", "problems")}}
             )
-            for item in json.loads(text)
-        ]
+            for item in response["environments"]
+        )
+        return Contents(**{**response, "environments": found})
     except (KeyError, TypeError) as error:
         raise ValueError(str(error)) from error
 
@@ -180,7 +255,7 @@ def _read(home: Path) -> Environment:
     built = used = mark.stat().st_mtime
     used_by = ""
     with contextlib.suppress(OSError):
-        used_by = last_use.read_text(encoding="utf-8", errors="replace")[:200].strip()
+        used_by = _user(last_use)
         used = last_use.stat().st_mtime
     size, files = _size(home)
     return Environment(
@@ -201,7 +276,7 @@ def _read(home: Path) -> Environment:
 
 def _read_persistent(mark: Path) -> Environment:
     home, record = mark.parent, json.loads(mark.read_text(encoding="utf-8"))
-    lock = home.with_name(f".uv-argo-{home.name}.lock")
+    lock = _lock_file(home)
     (site,) = home.glob("lib/python*/site-packages")
     size, files = _size(home)
     stems = (path.name[: -len(".dist-info")].partition("-") for path in site.glob("*.dist-info"))
@@ -214,18 +289,34 @@ def _read_persistent(mark: Path) -> Environment:
         files=files,
         built=mark.stat().st_mtime,
         used=lock.stat().st_mtime,
-        used_by=lock.read_text(encoding="utf-8", errors="replace")[:200].strip(),
+        used_by=_user(lock),
         in_use=_is_in_use(lock),
     )
 
 
+def _lock_file(home: Path) -> Path:
+    """The lock file of a persistent environment."""
+    return home.with_name(f".uv-argo-{home.name}.lock")
+
+
+def _user(file: Path) -> str:
+    """The user in a file that a run has written, below the machine or pod; older versions did not write the user."""
+    _, *rest = file.read_text(encoding="utf-8", errors="replace").split("\n", 2)
+    return rest[0][:200].strip() if rest else ""
+
+
 def _size(home: Path) -> tuple[int, int]:
-    """(bytes on the disk, files)."""
+    """(bytes on the disk, files).
+
+    Byte code that environments share by hard links (guest/install/byte_code.py) is not part of the size, because it
+    stays when an environment is removed.
+    """
     size = files = 0
     for folder, _, names in os.walk(str(home)):
         for name in names:
             with contextlib.suppress(OSError):
-                size += (Path(folder) / name).lstat().st_blocks * 512
+                status = (Path(folder) / name).lstat()
+                size += status.st_blocks * 512 if status.st_nlink == 1 else 0
                 files += 1
     return size, files
 
@@ -259,16 +350,24 @@ def _is_in_use(path: Path) -> bool:
         return False
 
 
-def _remove(root: Path, key: str) -> bool:
+def _remove(root: Path, key: str) -> str:
+    """Remove an environment; return the reason if it was kept."""
     home, garbage = root / "trees" / key, root / "aside" / f"{key}-removed-{os.getpid()}"
     try:
         garbage.parent.mkdir(exist_ok=True)
         with _locked(home / ".ok"):
             home.rename(garbage)
-    except OSError:  # in use, or another process was first
-        return False
+    except OSError as error:
+        return _reason(error)
     shutil.rmtree(str(garbage), ignore_errors=True)
-    return True
+    return ""
+
+
+def _reason(error: OSError) -> str:
+    """Why an environment was kept; "" if another process has removed it."""
+    if isinstance(error, FileNotFoundError):
+        return ""
+    return IN_USE if isinstance(error, BlockingIOError) else str(error.strerror)
 
 
 def _remove_leftovers(root: Path) -> None:

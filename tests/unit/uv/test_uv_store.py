@@ -26,7 +26,7 @@ def root(tmp_path):
         (home / "site").mkdir(parents=True)
         (home / "site" / "module.py").write_text("x" * 5000)
         (home / ".ok").write_text(json.dumps({"packages": [["alpha", f"{number}.0"]], "python": "3.11"}))
-        (home / ".used").write_text(f"pod-{number}")
+        (home / ".used").write_text(f"pod-{number}\nuser-{number}\n")
         os.utime(home / ".used", (NOW, NOW - (number + 1) * store.DAY))
     (tmp_path / "trees" / ("e" * 32)).mkdir()  # a build that was never finished
     (tmp_path / "trees" / "notes").mkdir()
@@ -42,7 +42,7 @@ def test_environments_are_listed_with_details(root):
     assert keys(environments) == list("abcd")
     first = environments[0]
     assert first.packages == (("alpha", "0.0"),)
-    assert (first.python, first.used_by, first.files, first.in_use) == ("3.11", "pod-0", 3, False)
+    assert (first.python, first.used_by, first.files, first.in_use) == ("3.11", "user-0", 3, False)
     assert first.used == NOW - store.DAY
     assert first.bytes >= 5000
     assert store.environments(str(root / "none")) == []
@@ -50,6 +50,8 @@ def test_environments_are_listed_with_details(root):
 
 def test_environment_of_an_older_version_has_its_build_time(root):
     home = root / "trees" / KEYS[0]
+    (home / ".used").write_text("pod-0")  # without the user
+    assert {environment.used_by for environment in store.environments(str(root))} == {"", "user-1", "user-2", "user-3"}
     (home / ".used").unlink()
     (home / ".ok").write_text(json.dumps({"packages": []}))
     (environment,) = (environment for environment in store.environments(str(root)) if environment.key == KEYS[0])
@@ -80,15 +82,45 @@ def test_prune_removes_environments_above_a_limit(root, limits, removed):
 def test_prune_keeps_the_newest_up_to_a_size(root):
     sizes = [environment.bytes for environment in store.environments(str(root))]
     assert keys(store.prune(str(root), Limits(max_bytes=sum(sizes[:2])))) == ["c", "d"]
+    (root / "trees" / KEYS[0] / "site" / "large.so").write_bytes(b"x" * 100_000)
+    # A smaller environment that was used longer ago is not kept instead.
+    assert keys(store.prune(str(root), Limits(max_bytes=50_000))) == ["a", "b"]
+
+
+def test_shared_byte_code_is_not_part_of_the_size(root):
+    before = store.environments(str(root))
+    shared = root / "bytecode" / "cpython-311" / "module.pyc"
+    shared.parent.mkdir(parents=True)
+    shared.write_bytes(b"x" * 100_000)
+    for key in KEYS[:2]:
+        (root / "trees" / key / "site" / "module.pyc").hardlink_to(shared)
+    contents = store.contents(str(root))
+    after = contents.environments
+    assert contents.byte_code >= 100_000
+    assert [environment.bytes for environment in after] == [environment.bytes for environment in before]
+    assert after[0].files == before[0].files + 1
 
 
 def test_prune_keeps_environments_in_use(root):
     with (root / "trees" / KEYS[3] / ".ok").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         assert store.environments(str(root))[3].in_use
-        assert keys(store.prune(str(root), Limits(keep=0))) == ["a", "b", "c"]
-        assert keys(store.prune(str(root), Limits(keys=(KEYS[3],)))) == []
+        pruned = store.prune(str(root), Limits(keep=0))
+        assert [(env.key[0], env.kept) for env in pruned] == [("a", ""), ("b", ""), ("c", ""), ("d", store.IN_USE)]
+        for dry_run in (True, False):
+            (pruned,) = store.prune(str(root), Limits(keys=(KEYS[3],)), dry_run=dry_run)
+            assert pruned.kept == store.IN_USE
     assert keys(store.prune(str(root), Limits(keep=0))) == ["d"]
+
+
+def test_prune_returns_why_an_environment_was_kept(root, monkeypatch):
+    def refuse(*_args):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Path, "rename", refuse)
+        assert [env.kept for env in store.prune(str(root), Limits(keep=2))] == ["Permission denied"] * 2
+    assert len(store.environments(str(root))) == 4
 
 
 def test_prune_removes_leftovers_of_killed_processes(root):
@@ -120,7 +152,7 @@ def test_environment_with_damaged_record_is_listed_and_removed(root, record):
     assert (damaged.key, damaged.packages, damaged.is_changed) == (KEYS[0], (), True)
     verified = store.verify(str(root), (), lambda _: ())
     assert [env.problems for env in verified] == [((".ok", "changed"),), (), (), ()]
-    assert store.parse_response(store.respond('{"action": "list"}', str(root), lambda _: ()))[0] == damaged
+    assert store.parse_response(store.respond('{"action": "list"}', str(root), lambda _: ())).environments[0] == damaged
     assert keys(store.prune(str(root), Limits(keep=9))) == ["a"]
     assert not mark.exists()
 
@@ -132,13 +164,13 @@ def test_response_of_a_cell_is_read(root):
         )
 
     response = run_request(action="list")
-    assert store.parse_response(response) == store.environments(str(root))
-    verified = store.parse_response(run_request(action="verify", keys=[KEYS[1], KEYS[2]]))
+    assert store.parse_response(response) == store.contents(str(root))
+    verified = store.parse_response(run_request(action="verify", keys=[KEYS[1], KEYS[2]])).environments
     assert [environment.problems for environment in verified] == [(("a.py", "changed"),), ()]
     removed = run_request(action="prune", keys=[KEYS[0]], dry_run=False)
-    assert keys(store.parse_response(removed)) == ["a"]
+    assert keys(store.parse_response(removed).environments) == ["a"]
     assert keys(store.environments(str(root))) == list("bcd")
-    for invalid in ("", "[1]", '[{"key": 1}]'):
+    for invalid in ("", "[1]", '{"environments": [{"key": 1}]}', '{"environments": [], "other": 1}'):
         with pytest.raises(ValueError, match=r"."):
             store.parse_response(invalid)
 

@@ -229,12 +229,15 @@ COMMANDS = (
                    help="with prune: number of most recently used environments to keep"),
             Option(dest="max_size", flags=("--max-size",), metavar="SIZE", example="--max-size 20GB",
                    help="with prune: keep the most recently used environments, up to this total size"),
+            Option(dest="cache", flags=("--cache",), kind="flag", example="--cache",
+                   help="with prune: also remove uv's cache from the store of a cluster"),
             Option(dest="dry_run", flags=("--dry-run",), kind="flag", help="with prune: remove nothing",
                    example="--dry-run"),
             HELP,
         ),
         argument=Option(dest="words", metavar="WORDS", kind="values",
-                        help="list (the default), show KEY, prune [KEY...], verify [KEY...], or warm"),
+                        help="list (the default), show KEY, prune [KEY...], verify [KEY...], or warm; show and prune "
+                             "also accept the path of a persistent environment"),
     ),
     Command(
         name="bake", help="write a Containerfile for an image with the environment of a run or of requirements",

@@ -150,14 +150,16 @@ def build(  # noqa: PLR0913 - the parts of a program, by keyword
     installs: tuple[tuple[str, Lock], ...] = (),
     values: Mapping[str, str] | None = None,
     exchange: str = "",
+    user: str = "",
 ) -> Program:
     """Build the program: `guest` is the zip of the guest package in base64, `nonce` random letters and digits.
 
     `uv` is the version to install in an image without uv, or "". `modules` are Python files that the cell can import
     (path -> text), and `values` the modules that push and pull need. `installs` maps the text of each `%pip` line to
     the packages that it installs. `exchange` is a folder for files of values that the run shares with this machine.
+    `user` is the name that the environment store shows as its last user.
     """
-    whole = payload(spec, resolution, nonce, uv, exchange) | {
+    whole = payload(spec, resolution, nonce, uv, exchange, user) | {
         "modules": dict(modules or {}),
         "values": dict(values or {}),
         "installs": [[argument, lock.key, list(lock.lines)] for argument, lock in installs],
@@ -204,7 +206,9 @@ def _pushed(item: Pushed, number: int, exchange: str) -> dict[str, str]:
     return {"name": item.name, "text": text, "digest": digest}
 
 
-def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "", exchange: str = "") -> dict[str, Any]:
+def payload(
+    spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "", exchange: str = "", user: str = ""
+) -> dict[str, Any]:
     """The JSON object that the guest reads (docs/protocol.md)."""
     settings = spec.settings
     if isinstance(resolution, Lock):
@@ -236,6 +240,7 @@ def payload(spec: RunSpec, resolution: Resolution, nonce: str, uv: str = "", exc
         "settings": {
             "base": bool(settings.base),
             "environment": settings.environment,
+            "environment_user": user,
             "run_timeout": settings.run_timeout,
             "install_timeout": settings.install_timeout,
             "install_memory": settings.install_memory,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields
+from dataclasses import field, fields, replace
 from typing import Any, TypeVar
 
 from uv_argo_magic.core.frozen import frozen
@@ -207,6 +207,14 @@ class Settings:
         """The settings that a backend declared with the dataclass `group`."""
         names = {field.name for field in fields(group)}  # type: ignore[arg-type]  # a TypeVar cannot say "a dataclass"
         return group(**{name: value for name, value in self.own if name in names})
+
+    @property
+    def for_own_cell(self) -> Settings:
+        """The settings for a cell of this package: where and how its pod runs, without what is for the user's cells."""
+        return replace(
+            self, env="", venv="", shape="script", cache="", index_secrets=(), push="", variables=(), secret_env=(),
+            secret_files=(), volumes=(), retries=0, run_timeout=0.0, log_budget=0,
+        )  # fmt: skip
 
     @property
     def separate_install(self) -> bool:

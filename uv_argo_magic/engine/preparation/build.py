@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic._os import user
 from uv_argo_magic.backends import base, lookup
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec import program
@@ -75,6 +76,7 @@ def build(
         installs=proposal.installs,
         values=_values_modules(proposal, exchange),
         exchange=_exchange(spec, exchange) if spec.push or spec.pull else "",
+        user=user.name() if proposal.purpose == "run" else "",
     )
     return replace(built, decision=decision) if decision else built
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from uv_argo_magic.backends import base as backends
+from uv_argo_magic.core import humanize
 from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec.run_spec import RunSpec
@@ -135,10 +136,11 @@ def _run_probe(
 ) -> BaseEnvironment:
     """Submit the probe, and read its output."""
     settings = replace(
-        spec.settings, base=spec.settings.base or "own", variables=(), secret_env=(), volumes=(), env="", venv="",
+        spec.settings.for_own_cell,
+        base=spec.settings.base or "own",
         run_timeout=60.0,
         deadline=min(spec.settings.deadline or DEADLINE, DEADLINE),
-    )  # fmt: skip
+    )
     probe = RunSpec(
         cell=bases.PROBE, python=ANY_PYTHON if image else spec.python, backend=spec.backend, settings=settings
     )
@@ -165,7 +167,8 @@ def _run_probe(
     try:
         return bases.read_probe(output_text)
     except ValueError as error:
-        detail = f": {state.node.message}" if state.node and state.node.message else ""
+        lines = output_text.strip().splitlines() or [state.node.message if state.node else ""]
+        detail = f": {humanize.one_line(lines[-1])}" if lines[-1] else ""
         raise SpecError(
             f"could not list the packages installed in {image or 'the Python of this machine'}{detail}",
             hint="Add --python X.Y.Z and remove base, or choose another image.",

@@ -23,7 +23,7 @@ SITE = "site"
 BAKED = "/opt/uv-argo/store"
 """The environments in the image (`uv-argo bake`)."""
 USED = ".used"
-"""A file in a tree with the name of the machine or pod that used it last; its mtime is the time of that use."""
+"""A file in a tree with the machine or pod, and the user, that used it last; its mtime is the time of that use."""
 STALE_SECONDS = 24 * 3600
 
 
@@ -55,11 +55,12 @@ class Damaged(Exception):
 
 
 class Store:
-    """The trees in one folder; `is_shared` if other runs use them too."""
+    """The trees in one folder; `is_shared` if other runs use them too. `user` is the name of who uses them."""
 
-    def __init__(self, root, is_shared=True):
+    def __init__(self, root, is_shared=True, user=""):
         self.root = root
         self.is_shared = is_shared
+        self.user = user
 
     def find(self, key):
         """The published tree with this key, or None; a tree of the image comes first. Its lock marks it as in use."""
@@ -96,7 +97,7 @@ class Store:
             return None
         try:
             with open(os.path.join(home, USED), "w", encoding="utf-8") as file:
-                file.write(os.uname().nodename)
+                file.write("%s\n%s\n" % (os.uname().nodename, self.user))
             tree.folders = record.get("folders", ())
         except OSError:  # the store can be read-only
             pass

@@ -45,7 +45,8 @@ class Installer:
         kind = self.settings["environment"]
         root = host.home if kind == "ephemeral" else self.store
         # Without a volume, the store of a pod is deleted with the pod, so it is not shared.
-        self.trees = environment.Store(root, kind != "ephemeral" and root != "/tmp/uv-argo-store")  # noqa: S108
+        is_shared = kind != "ephemeral" and root != "/tmp/uv-argo-store"  # noqa: S108
+        self.trees = environment.Store(root, is_shared, self.settings["environment_user"])
         self.persistent = _persistent(host.venv) if kind == "persistent" else None
         self.uv = os.environ.get("UV_ARGO_UV") or "uv"
         self.role = role
@@ -213,7 +214,8 @@ class Installer:
         """Take the lock of the persistent environment, whose Python runs the cell."""
         self.host.keeps_venv = True
         try:
-            venv.take("run " + (os.environ.get("UV_ARGO_NAME") or "on " + os.uname().nodename))
+            name = "run " + (os.environ.get("UV_ARGO_NAME") or "on " + os.uname().nodename)
+            venv.take("%s\n%s" % (name, self.settings["environment_user"]))
         except environment.Problem as problem:
             raise self.refusal(problem) from problem
         if venv.lock:

@@ -34,7 +34,7 @@ class PersistentVenv:
         self.lock = None
 
     def take(self, holder):
-        """Take the lock of the environment; `holder` is the name of this run for other runs.
+        """Take the lock of the environment; `holder` is the name of this run for other runs, and below it, the user.
 
         Raises:
             Problem: another run has the lock, the folder cannot be created, or this package did not create it.
@@ -50,7 +50,7 @@ class PersistentVenv:
                 self.lock.flush()
         except BlockingIOError as problem:
             with open(path, encoding="utf-8", errors="replace") as file:
-                user = file.read(200).strip() or "another run"
+                user = file.readline(200).strip() or "another run"
             raise environment.Problem("the environment %s is in use by %s" % (self.path, user)) from problem
         except OSError as problem:
             raise environment.Problem(

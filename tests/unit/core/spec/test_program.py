@@ -86,7 +86,13 @@ def test_separate_install_has_no_data_of_the_cell() -> None:
     )
     payload = json.loads(gzip.decompress(base64.b64decode(built.install)))
     assert set(payload) == {"v", "nonce", "lock", "installs", "uv", "provision", "settings"}
-    assert payload["settings"] == {"environment": "", "install_timeout": 5, "install_memory": 0, "install_disk": 0}
+    assert payload["settings"] == {
+        "environment": "",
+        "environment_user": "",
+        "install_timeout": 5,
+        "install_memory": 0,
+        "install_disk": 0,
+    }
     assert (payload["nonce"], payload["lock"]) == ("n0", payload_of(built)["lock"])
     for text in (built.install_source, built.cell_source):
         ast.parse(text, feature_version=(3, 8))

@@ -68,13 +68,14 @@ def test_image_is_not_inspected_without_need(tmp_path):
 
 def test_custom_image_is_inspected_once(tmp_path):
     backend, notes = Cluster(), []
-    spec = build_spec("3.12", image=IMAGE, platform="x86_64-manylinux_2_28")
+    spec = build_spec("3.12", image=IMAGE, platform="x86_64-manylinux_2_28", retries=2, log_budget=9)
     resolved, base = inspect(spec, backend, tmp_path, notes)
     assert base is None
     assert (resolved.python, resolved.settings.platform) == ("3.12.1", "x86_64-manylinux_2_36")
     assert notes == [f"Inspecting {IMAGE} (Python and installed packages); the result is cached."]
     program, probe, _ = backend.submitted[0]
     assert (probe.settings.variables, probe.settings.base, probe.settings.image) == ((), "own", IMAGE)
+    assert (probe.settings.retries, probe.settings.log_budget) == (0, 0)
     assert "secret" not in probe.cell
     assert program.nonce
     assert backend.deleted == ["fake-1"]
@@ -159,6 +160,7 @@ def test_image_with_another_python_is_rejected(tmp_path, python, changed, messag
     ("records", "message"),
     [
         ([write(("exit", {"reason": "signal", "code": -9}))], "could not list the packages installed in \\S+$"),
+        (["Cannot write to the store: full.\n", ev.NodePhase(phase="Failed", t=1.0)], "to the store: full.$"),
         ([ev.NodePhase(phase="Failed", message="no such image", t=1.0)], "installed in \\S+: no such image$"),
     ],
 )
