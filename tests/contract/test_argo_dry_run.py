@@ -34,7 +34,7 @@ def describe(server):
             settings=Settings(kubeconfig=kubeconfig, images=((HERE, "none"),), **settings),
             backend="argo",
         )
-        return prepare(spec, backend).describe(backend)
+        return prepare(spec, backend, dry_run=True).describe(backend)
 
     return describe
 

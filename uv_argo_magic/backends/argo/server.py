@@ -37,7 +37,7 @@ from uv_argo_magic.backends.kubernetes.transport import (
     TooEarly,
 )
 from uv_argo_magic.core.frozen import frozen
-from uv_argo_magic.errors import BackendUnavailable, SubmitRejected
+from uv_argo_magic.errors import BackendError, BackendUnavailable, SubmitRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -96,9 +96,9 @@ class Server(ArgoClient):
         """Always fails.
 
         Raises:
-            BackendUnavailable: always.
+            BackendError: always; the server is available, and its runs have no policy of the namespace.
         """
-        raise BackendUnavailable("an Argo Server does not read ConfigMaps")
+        raise BackendError("an Argo Server does not read ConfigMaps")
 
     def workflows(self, selector: str, *, all_namespaces: bool = False) -> list[dict[str, Any]]:
         """The workflows that match a label selector, newest first.
