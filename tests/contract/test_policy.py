@@ -210,8 +210,9 @@ def test_unreadable_policy_refuses_all_runs(uv_argo, folder, monkeypatch):
     (folder / "uv-argo-policy.toml").mkdir()
     assert "cannot read the package policy" in uv_argo("run", "s.py")[1]
     (folder / "uv-argo-policy.toml").rmdir()
-    monkeypatch.setenv("UV_ARGO_POLICY", "missing.toml")
-    assert "does not exist" in uv_argo("run", "s.py")[1]
+    for name in ("missing.toml", "~no.such.user/policy.toml"):
+        monkeypatch.setenv("UV_ARGO_POLICY", name)
+        assert "does not exist" in uv_argo("run", "s.py")[1]
 
 
 def test_untrusted_index_is_not_contacted(uv_argo, folder, index, monkeypatch):

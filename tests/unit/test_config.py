@@ -153,7 +153,8 @@ def test_folders_of_the_user(tmp_path):
     for folder in (paths.data_dir({}), paths.cache_dir({}), paths.config_dir({})):
         assert folder.is_absolute()
         assert "uv-argo" in folder.parts
-    assert paths.data_dir({"UV_ARGO_HOME": "x"}).is_absolute()
+    for name in ("x", "~no.such.user"):
+        assert paths.data_dir({"UV_ARGO_HOME": name}) == Path(name).absolute() / "data"
 
 
 def test_ignored_settings_are_noted(tmp_path):

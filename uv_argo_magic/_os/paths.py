@@ -51,7 +51,7 @@ def _check_home() -> None:
     Raises:
         SpecError: the home folder does not exist or is the root folder.
     """
-    home = Path("~").expanduser()
+    home = expanded("~")
     if home == Path(home.anchor) or not home.is_dir():
         raise SpecError(
             f"the home folder cannot be used: HOME is {home}",
@@ -67,7 +67,7 @@ def _home(environ: Mapping[str, str], kind: Literal["data", "cache", "config"]) 
 @functools.lru_cache(maxsize=16)
 def _folder(kind: Literal["data", "cache", "config"], home: str, xdg: str, _user: str) -> Path:
     if home:
-        return Path(home).expanduser().absolute() / kind
+        return expanded(home).absolute() / kind
     if kind != "config" and not xdg:
         _check_home()
     import platformdirs  # noqa: PLC0415 - 3 ms that `%load_ext` does not need

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
@@ -39,6 +38,7 @@ from uv_argo_magic.uv import interpreters
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from pathlib import Path
     from types import ModuleType
 
     from uv_argo_magic.backends.fork_server import ForkServer
@@ -349,7 +349,7 @@ def _persistent_venv(settings: Settings, run_id: str) -> Path | None:
     """The path of a persistent environment: the user's, or one in the cache with the run's id."""
     if settings.environment != "persistent":
         return None
-    return Path(settings.venv).expanduser().absolute() if settings.venv else paths.cache_dir() / "venvs" / run_id
+    return paths.expanded(settings.venv).absolute() if settings.venv else paths.cache_dir() / "venvs" / run_id
 
 
 def _read(process: SupervisorProcess) -> Iterator[str]:

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uv_argo_magic._os import paths
 from uv_argo_magic.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def find(document: str = "") -> tuple[Path, ...]:
     found = [SYSTEM] if _is_there(SYSTEM) else []
     named = os.environ.get(VARIABLE, "")
     if named:
-        path = Path(named).expanduser().absolute()
+        path = paths.expanded(named).absolute()
         if not _is_there(path):
             raise PolicyError(
                 f"the package policy {path} does not exist", hint=f"Correct or remove the variable {VARIABLE}."
@@ -67,12 +68,12 @@ def read(document: str = "") -> Policy | None:
     Raises:
         PolicyError: a policy cannot be read, or is invalid.
     """
-    paths = find(document)
-    if not paths:
+    found = find(document)
+    if not found:
         return None
     from uv_argo_magic.core.policy import model, reader  # noqa: PLC0415 - 15 ms, and only if there is a policy
 
-    return model.merged(reader.read(_text(path), str(path)) for path in paths)
+    return model.merged(reader.read(_text(path), str(path)) for path in found)
 
 
 def _text(path: Path) -> str:
