@@ -316,3 +316,7 @@ def test_editor_reports_failing_and_missing_editors(context, path, monkeypatch):
     with pytest.raises(SpecError, match="no editor"):
         edit_terminal.edit_file(path, context)
     assert not path.exists()
+    monkeypatch.setenv("VISUAL", " ")
+    monkeypatch.setenv("EDITOR", 'vi "')
+    with pytest.raises(SpecError, match='invalid EDITOR: vi ": No closing quotation'):
+        edit_terminal.edit_file(path, context)

@@ -100,9 +100,12 @@ def _edit_until_valid(draft: _Draft, command: list[str], context: CellContext) -
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
-    configured = environ.get("VISUAL") or environ.get("EDITOR")
+    configured = next(filter(str.strip, (environ.get(name, "") for name in ("VISUAL", "EDITOR"))), "")
     if configured:
-        return shlex.split(configured, posix=os.name == "posix")
+        try:
+            return shlex.split(configured, posix=os.name == "posix")
+        except ValueError as error:
+            raise SpecError(f"invalid EDITOR: {configured}: {error}", hint="Set EDITOR to your editor.") from error
     editor = next(filter(None, map(shutil.which, ("nano", "vi", "notepad"))), None)
     if not editor:
         raise SpecError("no editor found", hint="Set EDITOR, for example: export EDITOR=vim")
