@@ -145,6 +145,16 @@ def test_check_stores_nothing_but_lock_does(context, path, index):
     assert edit.check(path, context).versions["beta"] == "1.6"
 
 
+def test_lock_that_cannot_be_stored_is_reported(context, path, tmp_path):
+    path.write_text("alpha\n", encoding="utf-8")
+    checked = edit.check(path, context)
+    (tmp_path / "home" / "data").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "home" / "data" / "locks").write_text("not a folder")
+    for shown in (checked.lock, None):
+        with pytest.raises(SpecError, match="cannot store the lock: Not a directory"):
+            edit.lock(path, context, shown, threading.Event())
+
+
 def test_names_include_packages_of_earlier_runs(tmp_path):
     history = History(tmp_path / "runs")
     target = Target(python="3.12.1")
@@ -310,13 +320,13 @@ def test_editor_reports_failing_and_missing_editors(context, path, monkeypatch):
     monkeypatch.setenv("VISUAL", "no-such-editor")
     with pytest.raises(SpecError, match="cannot run no-such-editor"):
         edit_terminal.edit_file(path, context)
+    monkeypatch.setenv("VISUAL", " ")
+    monkeypatch.setenv("EDITOR", 'vi "')
+    with pytest.raises(SpecError, match='invalid EDITOR: vi ": No closing quotation'):
+        edit_terminal.edit_file(path, context)
     monkeypatch.delenv("VISUAL")
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SpecError, match="no editor"):
         edit_terminal.edit_file(path, context)
     assert not path.exists()
-    monkeypatch.setenv("VISUAL", " ")
-    monkeypatch.setenv("EDITOR", 'vi "')
-    with pytest.raises(SpecError, match='invalid EDITOR: vi ": No closing quotation'):
-        edit_terminal.edit_file(path, context)

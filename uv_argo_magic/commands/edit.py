@@ -222,7 +222,7 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
     """Store this lock for the notebook; if it is None, resolve again and store the new one. Returns a message.
 
     Raises:
-        SpecError: the file cannot be read.
+        SpecError: the file cannot be read, or the lock cannot be stored.
         ResolutionError: no versions satisfy the requirements, or no index responds.
         PolicyError: a check refused these versions.
         Cancelled: `cancelled` was set, in another thread; nothing is stored.

@@ -180,7 +180,7 @@ class Editor:
             except runner.Cancelled:
                 raise
             except ArgoMagicError as error:
-                remark, done = f"{error.message} {error.hint}", False
+                remark, done = f"{error.message.rstrip('.')}. {error.hint}", False
             with self._state:
                 self._remark, self._done = remark, done
             self._run_check(cancelled)

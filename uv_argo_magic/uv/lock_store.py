@@ -55,18 +55,22 @@ class LockStore:
         return frozenset(package.name for lock in locks for package in lock.packages)
 
     def keep(self, question: str, lock: Lock) -> None:
-        """Store a lock; if the disk is full, nothing is stored, and the next cell resolves again."""
-        with contextlib.suppress(OSError):
-            self._sweep()
-            document = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}
-            atomic_write.write(self._folder / f"{question}.json", json.dumps(document, indent=1))
+        """Store a lock.
+
+        Raises:
+            OSError: the disk is full, or cannot be written; nothing is stored.
+        """
+        self._sweep()
+        document = {"schema": SCHEMA, "notebook": self._notebook, "lock": json.loads(lock.to_json())}
+        atomic_write.write(self._folder / f"{question}.json", json.dumps(document, indent=1))
 
     def _sweep(self) -> None:
         """Remove old locks without a notebook."""
         if not self._notebook:
             for old in self._folder.glob("*.json"):
-                if time.time() - old.stat().st_mtime > MAX_AGE:
-                    old.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # another process was first
+                    if time.time() - old.stat().st_mtime > MAX_AGE:
+                        old.unlink()
 
 
 def _read(path: Path) -> Lock | None:

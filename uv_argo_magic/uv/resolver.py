@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -22,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uv_argo_magic._os import paths
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import look_alikes
 from uv_argo_magic.core.requirements.parser import parse_items
@@ -133,7 +135,8 @@ class Resolver:
         if isinstance(result, Lock):
             doubts = self._look_alikes(result)
             if self.store and save:
-                self.store.keep(question.digest, result)
+                with contextlib.suppress(OSError):  # the next cell resolves again
+                    self.store.keep(question.digest, result)
             return replace(result, warnings=(*result.warnings, *doubts))
         is_offline = result.unreachable or result.cause == "offline"
         last = self.store.last_anywhere(question.digest) if self.store and is_offline else None
@@ -166,9 +169,16 @@ class Resolver:
         return self.store.find(self._question(requirements).digest) if self.store else None
 
     def save(self, lock: Lock, requirements: Requirements) -> None:
-        """Store a lock for these requirements."""
-        if self.store:
-            self.store.keep(self._question(requirements).digest, lock)
+        """Store a lock for these requirements.
+
+        Raises:
+            SpecError: the lock cannot be written.
+        """
+        try:
+            if self.store:
+                self.store.keep(self._question(requirements).digest, lock)
+        except OSError as error:
+            raise SpecError(f"cannot store the lock: {error.strerror}", hint=paths.WRITABLE) from error
 
     def explain(self, lock: Lock, requirements: Requirements) -> Lock:
         """The lock with the dependents and the index of each package; also stored, if the given lock is stored.
@@ -190,7 +200,8 @@ class Resolver:
         stored = self.store.find(question.digest) if self.store else None
         if self.store and stored and (stored.key, stored.created_at) == (lock.key, lock.created_at):
             # Without the warnings, which only a new lock has.
-            self.store.keep(question.digest, replace(explained, warnings=stored.warnings))
+            with contextlib.suppress(OSError):
+                self.store.keep(question.digest, replace(explained, warnings=stored.warnings))
         return explained
 
     def complete(self, lock: Lock) -> Lock:
