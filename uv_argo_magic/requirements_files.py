@@ -221,15 +221,18 @@ _LOCAL = re.compile(r"^[ \t]*([\w.-]+) @ file:", re.MULTILINE)
 
 
 def _pip_list(source: _Source, text: str, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
-    rows = [line.split() for line in text.splitlines()]
-    first = next(number for number, row in enumerate(rows) if row) + 2  # below the head and a line of dashes
-    if local := [row[0] for row in rows[first:] if len(row) > 2]:
+    rows = text.splitlines()
+    head = next(number for number, row in enumerate(rows) if row.strip())
+    first = head + 2  # below the head and a line of dashes
+    # Newer versions of pip, and `pip list -v`, have other columns.
+    column = rows[head].find("Editable project location")
+    if local := [row.split()[0] for row in rows[first:] if column >= 0 and row[column : column + 1].strip()]:
         raise SpecError(
             f"{source.name} lists packages that were installed from folders on another machine: {', '.join(local)}",
             hint="Leave them out: pip list --exclude-editable",
         )
     # Keep the line numbers, because messages contain them.
-    pins = [""] * first + ["==".join(row) for row in rows[first:]]
+    pins = [""] * first + ["==".join(row.split()[:2]) for row in rows[first:]]
     return _requirements(source, "\n".join(pins), visited)
 
 

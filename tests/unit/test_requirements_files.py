@@ -66,6 +66,17 @@ def error_of(reference, folder):
             ("idna==3.10", "sniffio==1.3.1"),
         ),
         ("list.txt", "\n\nPackage Version\n------- -------\nidna    3.10\n", "", ("idna==3.10",)),
+        (
+            "list.txt",
+            (
+                "Package Version Build Editable project location Location  Installer\n"
+                "------- ------- ----- ------------------------- --------- ---------\n"
+                "idna    3.10    1                               /opt/site pip\n"
+                "six     1.17.0                                  /opt/site\n"
+            ),
+            "",
+            ("idna==3.10", "six==1.17.0"),
+        ),
         ("tool", SCRIPT, "", ("rich",)),
         ("environment.yml", CONDA, "", ("numpy==2.*", "rich>=13")),
         ("env.yaml", CONDA, "", ("numpy==2.*", "rich>=13")),
@@ -269,7 +280,7 @@ def test_utf_16_files_of_powershell_are_read(tmp_path, encoding):
         ("list.txt", "# packages in environment at /opt/conda:\n#\nidna 3.10 py_0\n", "of conda list", "conda env"),
         ("freeze.txt", "six==1.17\nidna @ file:///home/conda/idna/work\n", "line 2: idna was installed from a folder",
          "pip list --format=freeze > requirements.txt"),
-        ("list.txt", "Package Version Editable project location\n--- --- ---\nmine 1.0 /home/me/mine\n",
+        ("list.txt", "Package Version Editable project location\n------- ------- ---\nmine    1.0     /home/me/mine\n",
          "installed from folders on another machine: mine", "pip list --exclude-editable"),
     ],
 )  # fmt: skip
