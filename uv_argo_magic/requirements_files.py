@@ -89,13 +89,17 @@ def read_notebook(notebook: str, folder: Path) -> ParsedRequirements | None:
 
 @frozen
 class _Source:
-    """A file, its name in messages, the selected extras and groups, and the chain of files that include it."""
+    """A file, its name in messages, the selected extras and groups, and the chain of files that include it.
+
+    `constraint` means that one of these files includes it with `-c`.
+    """
 
     path: Path
     name: str
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     trail: tuple[Path, ...] = ()
+    constraint: bool = False
 
 
 _REFERENCE = re.compile(r"(.+\.(?:toml|lock))(?:\[([^\[\]]*)\])?(?::([A-Za-z0-9._, -]+))?")
@@ -254,11 +258,12 @@ def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]
         raise SpecError(
             f"{where}: files are included more than {MAX_DEPTH} levels deep", hint="Include the last file directly."
         )
-    if (path, include.constraint) in visited:
+    constraint = include.constraint or source.constraint
+    if (path, constraint) in visited:
         return ParsedRequirements()
-    visited.add((path, include.constraint))
+    visited.add((path, constraint))
     name = str(Path(source.name).parent / include.name)
-    included = _read(replace(source, path=path, name=name, trail=trail), visited)
+    included = _read(replace(source, path=path, name=name, trail=trail, constraint=constraint), visited)
     if not include.constraint:
         return included
     if any(item.hashes for item in included.requirements.items):

@@ -125,6 +125,8 @@ def test_includes_are_read(write, tmp_path):
     parsed = requirements_files.read("requirements.txt", tmp_path)
     assert parsed.requirements.lines == ("numpy", "pandas", "scipy")
     assert parsed.constraints == ("scipy<2", "attrs>=20", "six==1.17.0")
+    write({"both.txt": "-c bounds.txt\n-r others.txt\n"})
+    assert requirements_files.read("both.txt", tmp_path).requirements.lines == ("attrs>=20",)
 
 
 @pytest.mark.parametrize(
