@@ -411,6 +411,23 @@ def test_hashes_of_requirements_are_respected(index, resolve):
         resolve(both)
 
 
+def test_hashes_of_other_targets_are_ignored(index, resolve):
+    old, new = index.add("alpha", "1.0"), index.add("alpha", "2.0")
+    for marker in ("python_version {} '3.9'", "platform_machine {} 'aarch64'"):
+        lines = [
+            f"alpha==1.0; {marker.format('<' if 'version' in marker else '==')} --hash=sha256:{old.sha256}",
+            f"alpha==2.0; {marker.format('>=' if 'version' in marker else '!=')} --hash=sha256:{new.sha256}",
+        ]
+        requirements = parse("\n".join(lines), file=True)
+        assert names(resolve(requirements, interpreter=for_image("x86_64"))) == ["alpha 2.0"]
+    assert names(resolve(requirements, interpreter=for_image("aarch64"))) == ["alpha 1.0"]
+
+
+def for_image(machine):
+    here = interpreters.find()
+    return replace(here, target=replace(here.target, platform=f"{machine}-manylinux_2_28"))
+
+
 # The lock store
 
 

@@ -23,6 +23,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.markers import Marker
+
 from uv_argo_magic._os import paths
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.requirements import look_alikes
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.requirements.model import Requirements
     from uv_argo_magic.core.resolution.base_packages import BaseEnvironment
     from uv_argo_magic.core.resolution.install_errors import InstallFailure
-    from uv_argo_magic.core.resolution.lock import Package
+    from uv_argo_magic.core.resolution.lock import Package, Target
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.uv.interpreters import Interpreter
     from uv_argo_magic.uv.lock_store import LockStore
@@ -320,7 +322,7 @@ class Resolver:
             target=interpreter.target,
             tags=interpreter.wheel_tags,
             only_binary=self.settings.only_binary,
-            hashes=_hashes(requirements),
+            hashes=_hashes(requirements, interpreter.target),
             base_names={package.name for package in base.constraints} if base else (),
         )
         return replace(
@@ -422,10 +424,14 @@ def _refuse_urls(*lists: Requirements) -> None:
             )
 
 
-def _hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
-    """The allowed hashes by package; with two requirements for a package, those allowed by both."""
+def _hashes(requirements: Requirements, target: Target) -> dict[str, frozenset[str]]:
+    """The allowed hashes by package; with two requirements for a package on this target, those allowed by both."""
+    environment = {"python_version": target.minor, "python_full_version": target.python, "extra": ""}
+    if target.platform:
+        machine = target.platform.partition("-")[0]
+        environment |= {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": machine}
     allowed: dict[str, frozenset[str]] = {}
     for item in requirements.items:
-        if item.hashes:
+        if item.hashes and (not item.marker or Marker(item.marker).evaluate(environment)):
             allowed[item.name] = allowed.get(item.name, frozenset(item.hashes)) & frozenset(item.hashes)
     return allowed
