@@ -30,12 +30,16 @@ def add(root, site, digests):
 def keep(root, home):
     """Link the byte code of the environment at `home` into the store, for environments to come."""
     try:
-        for shared, compiled in _pairs(root, os.path.join(home, environment.SITE), integrity.read(home)):
-            if not os.path.exists(shared) and _is_of_store(compiled):
+        digests = integrity.read(home)
+    except OSError:  # it was removed
+        return
+    for shared, compiled in _pairs(root, os.path.join(home, environment.SITE), digests):
+        if not os.path.exists(shared) and _is_of_store(compiled):
+            try:
                 os.makedirs(os.path.dirname(shared), exist_ok=True)
                 os.link(compiled, shared)
-    except OSError:  # read-only, without hard links, or another run was first
-        pass
+            except OSError:  # read-only, without hard links, or another run was first
+                pass
 
 
 def compile_all(root, home):

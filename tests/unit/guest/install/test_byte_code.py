@@ -62,6 +62,22 @@ def test_byte_code_is_not_shared_without_hard_links(create_environment, tmp_path
     assert list((tmp_path / "bytecode").glob("*/*")) == []
 
 
+def test_other_byte_code_is_shared_if_a_link_fails(create_environment, tmp_path, monkeypatch):
+    home, _ = create_environment("first")
+    (home / "site" / "beta.py").write_text("VALUE = 2\n")
+    integrity.write(str(home), integrity.digests(str(home / "site"), read_only=True))
+    link, failures = os.link, [FileExistsError]
+
+    def fail_once(source, target):
+        if failures:
+            raise failures.pop()
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", fail_once)
+    byte_code.compile_all(str(tmp_path), str(home))
+    assert len(list((tmp_path / "bytecode").glob("*/*"))) == 1
+
+
 def test_byte_code_of_changed_files_is_not_shared(create_environment, tmp_path):
     home, _ = create_environment("first")
     os.utime(home / "site" / "alpha" / "__init__.py", (5, 5))
