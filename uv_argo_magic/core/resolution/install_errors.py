@@ -131,6 +131,12 @@ _RULES = (
         hint="Choose another path (--set venv=PATH), or leave it out for a new environment (--set env=persistent).",
     ),
     _Rule(
+        cause="other",
+        pattern=r"error: the environment \S+ was removed",
+        sentence="{line}.",
+        hint="Run the cell again.",
+    ),
+    _Rule(
         cause="permission",
         pattern=r"os error (?:1|5|13|30)\b|Read-only file system|Permission denied",
         sentence="Permission denied during the install: {line}.",

@@ -115,6 +115,7 @@ class Store:
 
         Raises:
             Damaged: uv's cache has changed files of some packages; pass these as `refresh` to download them again.
+            Problem: another process has removed the new tree.
         """
         started = time.monotonic()
         self._sweep()
@@ -148,6 +149,8 @@ class Store:
         finally:
             processes.remove(aside)
         tree = self.find(key)
+        if tree is None:
+            raise Problem("the environment %s was removed while it was installed" % home)
         tree.seconds, tree.cached = time.monotonic() - started, False
         return tree
 
