@@ -75,12 +75,23 @@ def variable(name: str, suffix: str) -> str:
 
 def without_credentials(url: str) -> str:
     """A URL without user name and password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an invalid host
+        return re.sub(r"//[^/]*@", "//", url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url
 
 
 def _checked(subject: str, url: str, example: str) -> str:
     # In UV_INDEX, spaces separate the URLs.
-    if not url.startswith(("https://", "http://", "file://")) or re.search(r"\s", url):
+    if not url.startswith(("https://", "http://", "file://")) or re.search(r"\s", url) or not _has_valid_host(url):
         raise SpecError(f"{subject} is not an index URL: {without_credentials(url)!r}", hint=f"Write {example}")
     return url
+
+
+def _has_valid_host(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False
+    return True

@@ -49,7 +49,9 @@ def test_invalid_names_are_rejected(name):
         indexes.by_name(Settings(indexes=((name, CORP_URL),)))
 
 
-@pytest.mark.parametrize("url", ["index.example.com", "ftp://me:secret@index.example.com", "https://a b"])
+@pytest.mark.parametrize(
+    "url", ["index.example.com", "ftp://me:secret@index.example.com", "https://a b", "https://me:secret@[x"]
+)
 def test_invalid_urls_are_rejected(url):
     with pytest.raises(SpecError, match="index corp is not an index URL") as exc_info:
         indexes.by_name(Settings(indexes=(("corp", url),)))
