@@ -17,7 +17,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from uv_argo_magic._os import atomic_write, process_id, threads
 from uv_argo_magic.core.resolution.lock import Lock, Resolution
@@ -175,6 +174,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
         "variables": [[name, HIDDEN] for name, _ in spec.settings.variables],
         "index_url": _no_password(spec.settings.index_url),
         "indexes": [[name, _no_password(url)] for name, url in spec.settings.indexes],
+        "find_links": [_no_password(link) for link in spec.settings.find_links],
     }
     return {
         "cell": spec.cell,
@@ -192,9 +192,7 @@ def masked(spec: RunSpec) -> dict[str, object]:
 
 
 def _no_password(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{HIDDEN}@{host}")) if "@" in parts.netloc else url
+    return re.sub(r"://[^/?#]*@", f"://{HIDDEN}@", url)
 
 
 class _Later:

@@ -149,7 +149,10 @@ def _addresses(spec: RunSpec, environ: Mapping[str, str], *, is_local: bool) -> 
         addresses += [*listed, default]
     if spec.settings.torch_backend:
         addresses.append(checks.PYTORCH_INDEX)
-    return (*dict.fromkeys(_address(entry) for entry in addresses), *spec.settings.find_links)
+    return (
+        *dict.fromkeys(_address(entry) for entry in addresses),
+        *map(indexes.without_credentials, spec.settings.find_links),
+    )
 
 
 def _address(entry: str) -> str:

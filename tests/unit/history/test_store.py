@@ -31,7 +31,11 @@ SPEC = RunSpec(
     cell="\nimport numpy\nprint('hé')\r\n",
     requirements=Requirements(items=(Requirement(name="numpy", specifier=">=2"),)),
     push=(Pushed(name="x", text="swordfish-value"),),
-    settings=Settings(variables=(("TOKEN", "swordfish"),), index_url="https://me:swordfish@index.example.com/simple"),
+    settings=Settings(
+        variables=(("TOKEN", "swordfish"),),
+        index_url="https://me:swordfish@index.example.com/simple",
+        find_links=("/wheels", "https://me:swordfish@files.example.com/"),
+    ),
 )
 
 
@@ -152,6 +156,7 @@ def test_stored_files_are_private_and_contain_no_secrets(history):
     assert stat.S_IMODE(files.folder.stat().st_mode) == 0o700
     spec = json.loads((files.folder / "spec.json").read_text(encoding="utf-8"))["spec"]
     assert spec["settings"]["index_url"] == "https://***@index.example.com/simple"
+    assert spec["settings"]["find_links"] == ["/wheels", "https://***@files.example.com/"]
     assert spec["settings"]["variables"] == [["TOKEN", "***"]]
     assert run_files.masked(RunSpec(cell=""))["settings"]["index_url"] == ""
 
