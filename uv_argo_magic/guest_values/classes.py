@@ -2,7 +2,7 @@
 
 Rules:
 - No code of the class runs: an instance is created without its constructor, and only if the class is a dataclass or
-  enum with exactly these fields or this member.
+  enum with exactly these fields or this member, and no content of a built-in class such as dict or Exception.
 - Only classes that are already imported are used. In the cell, which receives pushed values (`may_import`), classes are
   also imported by name.
 - A class of the cell is plain data only if the notebook has the same one: `known` has its name and fields.
@@ -17,6 +17,7 @@ from .trees import Unsupported, reader, tag
 known = {}  # type: dict
 """Classes of the notebook: name -> names of the fields or members."""
 may_import = [False]
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that Python code defines
 
 
 def shape(kind):
@@ -43,9 +44,13 @@ def pack(value, inner):
         if value.name not in kind.__members__:  # a combination of flags
             raise Unsupported
         return tag("enum", v=value.name, **fields)
-    if kind.__dictoffset__ and set(vars(value)) - set(names):
+    layout = next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)  # of the memory of an instance
+    if layout is not object or (kind.__dictoffset__ and set(vars(value)) - set(names)):
         raise Unsupported  # it has more than its fields
-    return tag("dataclass", v=[[name, inner(getattr(value, name))] for name in names], **fields)
+    try:
+        return tag("dataclass", v=[[name, inner(getattr(value, name))] for name in names], **fields)
+    except AttributeError:  # a field without a value
+        raise Unsupported from None
 
 
 @reader("enum")

@@ -41,6 +41,21 @@ class Point:
         z: float
 
 
+@dataclasses.dataclass
+class Failure(Exception):
+    code: int
+
+
+@dataclasses.dataclass
+class Table(dict):
+    name: str
+
+
+@dataclasses.dataclass
+class Unset:
+    x: int = dataclasses.field(init=False)
+
+
 @dataclasses.dataclass(slots=True)
 class Slotted:
     a: int
@@ -68,7 +83,8 @@ def test_instances_with_other_attributes_are_not_plain_data():
 
     more = Point.Inner(1.0)
     more.extra = 5
-    for value in (more, Local(1), Bits.A | Bits.B, Point(1, [print]), Point, Colour):
+    own = (Failure(1), Table("x"), Unset())
+    for value in (more, Local(1), Bits.A | Bits.B, Point(1, [print]), Point, Colour, *own):
         with pytest.raises(values.NotPlain):
             values.encode("x", value, LIMIT)
 
