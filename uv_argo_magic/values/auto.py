@@ -81,10 +81,10 @@ class _TopLevel(ast.NodeVisitor):
         self.found: list[str] = []
 
     def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load) and node.id not in self.bound:
-            self.found.append(node.id)
-        elif not isinstance(node.ctx, ast.Load):
+        if isinstance(node.ctx, ast.Store):
             self.bound.add(node.id)
+        elif node.id not in self.bound:
+            self.found.append(node.id)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)
@@ -96,6 +96,20 @@ class _TopLevel(ast.NodeVisitor):
             self.found.append(node.target.id)
         self.visit(node.value)
         self.visit(node.target)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.visit(node.annotation)
+        if node.value:
+            self.visit(node.value)
+            self.visit(node.target)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self.visit(node.value)
+        self.visit(node.target)
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        self.bound |= {node.name} if node.name else set()
+        self.generic_visit(node)
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)

@@ -24,6 +24,10 @@ READS = [
     ("async def f():\n    async for i in g(): pass", "g"),
     ("print(f'{x} {y!r:>{w}}')", "print x y w"),
     ("x: int = y", "int y"),
+    ("x: int = x + 1\ny: int\ny", "int x y"),
+    ("if (x := x + 1): x", "x"),
+    ("del x\ny = 1\ndel y", "x"),
+    ("try:\n    f()\nexcept E as e:\n    e\nexcept:\n    pass", "f E"),
     ("no python", ""),
     ("\0", ""),
 ]
