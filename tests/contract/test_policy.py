@@ -487,7 +487,7 @@ def test_vulnerabilities_are_read_from_offline_copy(uv_argo, folder, kind):
     assert uv_argo("run", "s.py", "--dry-run", "--deps", "alpha")[0] == 0
 
 
-@pytest.mark.parametrize("source", ["http://127.0.0.1:9", "missing.zip", "empty"])
+@pytest.mark.parametrize("source", ["http://127.0.0.1:9", "missing.zip", "empty", "list"])
 def test_failed_vulnerability_lookup_refuses_run(uv_argo, folder, source):
     (folder / "empty").mkdir()
     write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{source}"\n')
@@ -509,6 +509,7 @@ def test_policy_applies_to_python_api(folder):
     write(folder / "uv-argo-policy.toml", BLOCKED)
     with pytest.raises(PolicyError, match=r"beta 1\.5 is blocked") as caught:
         uv_argo_magic.run("1", deps="alpha")
+    write(folder / "list" / "records.json", '[{"name": "gamma"}]')
     (violation,) = caught.value.violations
     assert (violation.rule, violation.path) == ("packages.blocked", ("alpha", "beta"))
 

@@ -42,7 +42,7 @@ def look_up(source: Source, packages: Mapping[str, str]) -> Found:
     try:
         found = _ask(source.address, packages) if source.is_server else _search(Path(source.address), packages)
         return Found(source=source.address, advisories=advisories.distinct(found))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001 - any invalid response, record or zip file
         reason = error.reason if isinstance(error, URLError) else error
         sentence = str(reason).rstrip(".") or type(error).__name__
         return Found(source=source.address, problem=f"{source.address}: {sentence}")
