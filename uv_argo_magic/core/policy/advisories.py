@@ -15,7 +15,7 @@ from uv_argo_magic.core import humanize
 from uv_argo_magic.core.frozen import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 ECOSYSTEM = "PyPI"
 MALWARE = "MAL-"
@@ -123,7 +123,10 @@ def _fixes(part: Mapping[str, Any], version: str) -> tuple[str, ...]:
     """The later versions that fix the problem, in ascending order."""
     installed = _version(version) or Version("0")
     fixes = {
-        at: event["fixed"] for event in _events(part) if "fixed" in event and (at := _position(event)[0]) > installed
+        at: event["fixed"]
+        for events in _ranges(part)
+        for event in events
+        if "fixed" in event and (at := _position(event)[0]) > installed
     }
     return tuple(fixes[at] for at in sorted(fixes))
 
@@ -135,28 +138,30 @@ def _affects(part: Mapping[str, Any], version: str) -> bool:
     versions = part.get("versions")
     if isinstance(versions, list) and installed in map(_version, versions):
         return True
+    return any(_contains(events, installed) for events in _ranges(part))
+
+
+def _contains(events: list[dict[str, str]], installed: Version) -> bool:
     inside = False
-    for event in sorted(_events(part), key=_position):
+    for event in sorted(events, key=_position):
         if (at := _position(event)[0]) > installed or (at == installed and "last_affected" in event):
             break
         inside = "introduced" in event
     return inside
 
 
-def _events(part: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The events of the version ranges of a part, each with a single valid version."""
+def _ranges(part: Mapping[str, Any]) -> Iterator[list[dict[str, str]]]:
+    """The events of each version range of a part; each event has a single valid version."""
     ranges = part.get("ranges")
-    found = []
     for item in ranges if isinstance(ranges, list) else ():
         events = item.get("events") if isinstance(item, dict) and item.get("type") == "ECOSYSTEM" else None
-        found += [
+        yield [
             {key: value}
             for event in (events if isinstance(events, list) else ())
             if isinstance(event, dict)
             for key, value in event.items()
             if key in ("introduced", "fixed", "last_affected") and isinstance(value, str) and _version(value)
         ]
-    return found
 
 
 def _position(event: Mapping[str, str]) -> tuple[Version, bool]:

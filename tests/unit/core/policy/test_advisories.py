@@ -40,6 +40,13 @@ def test_events_of_a_range_define_affected_versions(events, affected, others):
     assert [version for version in (*affected, *others) if affects(build_record(*events), version)] == affected
 
 
+def test_version_in_any_range_is_affected():
+    record = build_record({"introduced": "0"}, {"fixed": "3"})
+    record["affected"][0]["ranges"].append({"type": "ECOSYSTEM", "events": [{"introduced": "1"}, {"fixed": "1.5"}]})
+    assert affects(record, "2")
+    assert not affects(record, "3")
+
+
 def test_listed_versions_are_normalized():
     record = build_record(versions=["1.0", "no version"])
     assert affects(record, "1.0.0")
