@@ -154,6 +154,16 @@ def test_packages_of_another_users_notebook_need_confirmation(shell, answer_prom
     assert len(prompts) == 2
 
 
+@pytest.mark.parametrize("run", ["..", "x" * 300])
+def test_run_of_another_user_cannot_have_a_special_name(shell, answer_prompt, tmp_path, run):
+    prompts = answer_prompt("n")
+    (tmp_path / "home" / "data" / "runs").mkdir(parents=True)
+    notebook = tmp_path / "study.ipynb"
+    notebook.write_text(notebook.read_text().replace("20260102-030405-abcdef", run))
+    policy_error(shell, "%%argo -d alpha\n1")
+    assert len(prompts) == 1
+
+
 def test_setting_confirms_without_a_prompt(shell, answer_prompt, monkeypatch):
     def no_stdin(prompt=""):
         raise EOFError

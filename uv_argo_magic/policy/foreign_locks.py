@@ -7,6 +7,7 @@ another user.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,4 +65,4 @@ def _recorded(notebook: Path) -> Iterator[tuple[str, str]]:
 
 def _is_ours(run: str) -> bool:
     # A name from a notebook is untrusted, and must not be a path.
-    return run == Path(run).name and paths.run_dir(run).is_dir()
+    return run != ".." and run == Path(run).name and os.path.isdir(paths.run_dir(run))  # noqa: PTH112 - never raises
