@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -397,6 +399,23 @@ def test_unwritable_audit_log_refuses_run(uv_argo, folder):
     assert f"cannot write the audit log {folder}" in text
 
 
+def test_partly_written_audit_log_refuses_run(uv_argo, folder, monkeypatch):
+    log, write_all = folder / "audit.jsonl", os.write
+
+    def write_until_full(handle, data):
+        if log.exists() and os.path.samestat(os.fstat(handle), log.stat()):
+            if log.stat().st_size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            data = data[:10]
+        return write_all(handle, data)
+
+    monkeypatch.setattr(os, "write", write_until_full)
+    write(folder / "uv-argo-policy.toml", f'[audit]\nfiles = ["{log}"]\n')
+    status, text = uv_argo("run", "s.py", "--deps", "gamma")
+    assert status == 2
+    assert f"cannot write the audit log {log}: No space left on device" in text
+
+
 def test_audit_log_is_rotated(uv_argo, folder, monkeypatch):
     write(folder / "uv-argo-policy.toml", "")
     write(folder / "plain.py", "")
@@ -490,6 +509,7 @@ def test_vulnerabilities_are_read_from_offline_copy(uv_argo, folder, kind):
 @pytest.mark.parametrize("source", ["http://127.0.0.1:9", "missing.zip", "empty", "list"])
 def test_failed_vulnerability_lookup_refuses_run(uv_argo, folder, source):
     (folder / "empty").mkdir()
+    write(folder / "list" / "records.json", '[{"name": "gamma"}]')
     write(folder / "uv-argo-policy.toml", f'[packages]\nvulnerabilities = "{source}"\n')
     status, text = uv_argo("run", "s.py", "--deps", "gamma")
     assert status == 2
@@ -509,7 +529,6 @@ def test_policy_applies_to_python_api(folder):
     write(folder / "uv-argo-policy.toml", BLOCKED)
     with pytest.raises(PolicyError, match=r"beta 1\.5 is blocked") as caught:
         uv_argo_magic.run("1", deps="alpha")
-    write(folder / "list" / "records.json", '[{"name": "gamma"}]')
     (violation,) = caught.value.violations
     assert (violation.rule, violation.path) == ("packages.blocked", ("alpha", "beta"))
 

@@ -132,10 +132,16 @@ def _name(package: Package) -> str:
 
 
 def _append(path: Path, line: str) -> None:
-    """Append a line with a single write, so that lines of several processes do not mix."""
+    """Append a line with a single write, so that lines of several processes do not mix.
+
+    Raises:
+        OSError: the file cannot be written, or the disk is full.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(handle, line.encode())
+        rest = line.encode()
+        while rest:  # a write to a full disk is partial, and the next one fails
+            rest = rest[os.write(handle, rest) :]
     finally:
         os.close(handle)
