@@ -60,7 +60,9 @@ def read_pins(
     }
     if not groups:
         default = data.get("default-groups")
-        selected["dependency_groups"] = frozenset(map(str, default)) if isinstance(default, list) else frozenset()
+        selected["dependency_groups"] = (
+            frozenset(canonicalize_name(str(name)) for name in default) if isinstance(default, list) else frozenset()
+        )
     packages = data.get("packages", [])
     if not isinstance(packages, list) or not all(isinstance(package, dict) for package in packages):
         raise _misshapen(source, "packages")

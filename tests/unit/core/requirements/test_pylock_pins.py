@@ -53,7 +53,7 @@ def test_lock_without_packages():
 
 
 HEAD_WITH_EXTRAS_AND_GROUPS = (
-    HEAD + 'extras = ["Plot"]\ndependency-groups = ["dev", "docs"]\ndefault-groups = ["dev"]\n'
+    HEAD + 'extras = ["Plot"]\ndependency-groups = ["Dev", "docs"]\ndefault-groups = ["Dev"]\n'
 )
 
 
