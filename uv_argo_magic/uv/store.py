@@ -329,7 +329,8 @@ def _locked(path: Path) -> Iterator[None]:
         BlockingIOError: a run has a lock on the file.
         OSError: the file does not exist.
     """
-    with path.open(encoding="utf-8") as file:
+    # NFS grants an exclusive lock only on a file that is open for writing.
+    with path.open("r+" if os.access(str(path), os.W_OK) else "r", encoding="utf-8") as file:
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

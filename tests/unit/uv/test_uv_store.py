@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import fcntl
 import inspect
 import json
@@ -121,6 +122,20 @@ def test_prune_returns_why_an_environment_was_kept(root, monkeypatch):
         patch.setattr(store.Path, "rename", refuse)
         assert [env.kept for env in store.prune(str(root), Limits(keep=2))] == ["Permission denied"] * 2
     assert len(store.environments(str(root))) == 4
+
+
+def test_prune_keeps_environments_in_use_on_nfs(root, monkeypatch):
+    def flock_of_nfs(file, operation):
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, operation)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
+    with (root / "trees" / KEYS[3] / ".ok").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert store.environments(str(root))[3].in_use
+        assert all(env.kept for env in store.prune(str(root), Limits(keys=(KEYS[3],))))
 
 
 def test_prune_removes_leftovers_of_killed_processes(root):
