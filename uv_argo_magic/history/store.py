@@ -191,13 +191,21 @@ class History:
     def stop(self, entry: RunRecord, by: str) -> bool:
         """Request a stop of a run that any process on this machine started; return whether the run was live.
 
-        The process that follows the run handles the request. If it does not within STOP_SECONDS, the supervisor gets
-        SIGTERM.
+        The process that follows the run handles the request. If it does not within STOP_SECONDS, or if the request
+        cannot be written, the supervisor gets SIGTERM.
+
+        Raises:
+            BackendUnavailable: the request cannot be written, and there is no supervisor on this machine.
         """
         if not entry.live:
             return False
-        atomic_write.write(entry.folder / "notes" / "stop", by)
-        deadline = time.monotonic() + (STOP_SECONDS if entry.followed else 0.0)
+        deadline = time.monotonic()
+        try:
+            atomic_write.write(entry.folder / "notes" / "stop", by)
+            deadline += STOP_SECONDS if entry.followed else 0.0
+        except OSError as problem:
+            if not entry.supervised:
+                raise BackendUnavailable(f"cannot write the history: {problem}", hint=paths.WRITABLE) from problem
         while time.monotonic() < deadline and not (entry.folder / "state.json").exists():
             time.sleep(0.05)
         if entry.supervised and not (entry.folder / "state.json").exists():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
+import signal
 import stat
 import threading
 
@@ -359,6 +362,23 @@ def test_stop_request_is_read_by_the_follower(history):
     assert files.stop_asked() == "a test"
     assert history.last().outcome == "Failed"
     assert not history.stop(history.last(), "again")
+
+
+def test_stop_ends_supervisor_if_request_cannot_be_written(history, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = begin(history)
+    kills = []
+    monkeypatch.setattr(os, "kill", lambda *arguments: kills.append(arguments))
+    with monkeypatch.context() as full:
+        full.setattr(store.atomic_write, "write", refuse)
+        with pytest.raises(BackendUnavailable, match="No space left on device"):
+            history.stop(history.last(), "a test")
+    files.note("pid", str(os.getpid()))
+    monkeypatch.setattr(store.atomic_write, "write", refuse)
+    assert history.stop(history.last(), "a test")
+    assert kills == [(os.getpid(), signal.SIGTERM)]
 
 
 def test_summary_of_an_incomplete_state():
