@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import symtable
 import sys
-from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from uv_argo_magic.core import humanize
@@ -47,7 +46,10 @@ def _at_least(value: object) -> int:
     """A lower bound of a value's size, without looking at its items."""
     if isinstance(size := getattr(value, "nbytes", None), int):
         return size
-    return len(value) if isinstance(value, Sized) else sys.getsizeof(value) // 4
+    try:
+        return len(value)  # type: ignore[arg-type]  # not all values have a length
+    except TypeError:  # sparse matrices have the method, but no length
+        return sys.getsizeof(value) // 4
 
 
 def reads(source: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.cases import each
 
 from uv_argo_magic.values import auto
@@ -49,3 +50,9 @@ def test_encode_skips_large_values_with_a_note():
         "big is not pushed: its size (5.0 kB) exceeds auto_push_limit; add --push big",
         "many is not pushed: its size (3.5 kB) exceeds auto_push_limit; add --push many",
     )
+
+
+def test_sparse_matrix_is_encoded():
+    sparse = pytest.importorskip("scipy.sparse")
+    (pushed,), notes = auto.encode("x", {"x": sparse.eye(3, format="csr")}, {}, 2000)
+    assert (pushed.form, notes) == ("plain", ())
