@@ -228,8 +228,21 @@ def _pack_index(index, inner):
         )  # fmt: skip
     if kind.__module__.partition(".")[0] != "pandas":
         raise Unsupported
-    freq = getattr(index, "freqstr", None) if kind in (pd.DatetimeIndex, pd.TimedeltaIndex) else None
+    freq = _pack_freq(pd, index.freq) if kind in (pd.DatetimeIndex, pd.TimedeltaIndex) else None
     return tag("pandas.Index", v=_pack_array(index.array, inner), name=inner(index.name), freq=freq)
+
+
+def _pack_freq(pd, freq):
+    """The text of a frequency, unless it has more than its text, such as holidays."""
+    if freq is None:
+        return None
+    try:
+        is_complete = pd.tseries.frequencies.to_offset(freq.freqstr) == freq
+    except ValueError:
+        is_complete = False
+    if not is_complete:
+        raise Unsupported
+    return freq.freqstr
 
 
 def _plain_codes(index):

@@ -209,3 +209,10 @@ def test_any_content_survives_a_round_trip(texts, numbers, floats):
     )
     check_frame(frame)
     check_frame(frame.set_index(["s", "n"]))
+
+
+def test_frequencies_with_more_than_their_text_are_not_plain_data():
+    for freq in (pd.offsets.CustomBusinessDay(holidays=["2026-03-30"]), pd.DateOffset(months=1)):
+        index = pd.date_range("2026-03-27", periods=3, freq=freq)
+        with pytest.raises(values.NotPlain):
+            values.encode("x", pd.Series(range(3), index=index), LIMIT)
