@@ -44,6 +44,11 @@ def test_find_defaults_to_base_of_current_python():
     )
 
 
+def test_find_ignores_the_mark_of_a_development_build(monkeypatch):
+    monkeypatch.setattr(sys, "version", "3.12.3+ (heads/3.12:0000000, Jan  1 2026) [GCC]")
+    assert find().target.python == "3.12.3"
+
+
 def test_find_does_not_run_uv_if_current_python_fits(monkeypatch):
     monkeypatch.setattr(interpreters, "find_uv_bin", lambda: pytest.fail("uv was called"))
     major, minor, micro = sys.version_info[:3]

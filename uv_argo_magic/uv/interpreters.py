@@ -272,7 +272,8 @@ def _describe_current(path: str, changed: int) -> Interpreter:  # noqa: ARG001 -
     if _describe_current.cache_info().misses > 1:
         return _probe_base(path)
     abi = f"cp{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
-    return Interpreter(path=path, target=Target(python=sys.version.split()[0], implementation="cpython", abi=abi))
+    python = sys.version.split()[0].removesuffix("+")  # of a development build
+    return Interpreter(path=path, target=Target(python=python, implementation="cpython", abi=abi))
 
 
 def _probe_base(path: str) -> Interpreter:
