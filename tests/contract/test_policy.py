@@ -23,7 +23,7 @@ import uv_argo_magic
 from uv_argo_magic.backends import lookup
 from uv_argo_magic.core.policy import advisories, reader
 from uv_argo_magic.errors import PolicyError
-from uv_argo_magic.policy import audit, files
+from uv_argo_magic.policy import audit, files, osv
 
 ROOT = Path(__file__).parents[2]
 HERE = ".".join(map(str, sys.version_info[:3]))
@@ -80,7 +80,7 @@ def osv_server():
             self.respond({"results": [self.result(query) for query in body["queries"]]})
 
         def result(self, query):
-            packages = {query["package"]["name"]: query["version"]}
+            packages = {query["package"]["name"]: query.get("version", "")}
             ids = [id_ for id_, record in RECORDS.items() if list(advisories.find(record, packages))]
             # One record per page, like a long response.
             page = int(query.get("page_token", 0))
@@ -484,6 +484,11 @@ def test_vulnerabilities_are_queried_once_a_day(uv_argo, folder, index, osv_serv
     assert [query["package"]["name"] for query in requests[0]["queries"]] == ["alpha", "beta", "evil"]
     assert len([request for request in requests if isinstance(request, dict)]) == 2  # two pages
     assert imports_gamma(uv_argo, "s.py", "--deps", "gamma")
+
+
+def test_package_of_unknown_version_is_looked_up(folder, osv_server):
+    found = osv.look_up(advisories.read_source(osv_server[0]), {"beta": "", "gamma": "1.0"})
+    assert [advisory.package for advisory in found.advisories] == ["beta"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])

@@ -50,7 +50,7 @@ def look_up(source: Source, packages: Mapping[str, str]) -> Found:
 
 def _ask(address: str, packages: Mapping[str, str]) -> tuple[Advisory, ...]:
     """The advisories from a server, cached for a day."""
-    names = sorted(name for name, version in packages.items() if version)
+    names = sorted(packages)
     question = json.dumps([address, [(name, packages[name]) for name in names]])
     cache = paths.cache_dir() / "osv" / f"{hashlib.sha256(question.encode()).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -59,7 +59,10 @@ def _ask(address: str, packages: Mapping[str, str]) -> tuple[Advisory, ...]:
             return tuple(_advisory(item) for item in stored["advisories"])
     pairs: list[tuple[str, str]] = []
     queries: list[dict[str, Any]] = [
-        {"package": {"name": name, "ecosystem": advisories.ECOSYSTEM}, "version": packages[name]} for name in names
+        {"package": {"name": name, "ecosystem": advisories.ECOSYSTEM}}
+        # Without a version, the server responds with the advisories of every version.
+        | ({"version": packages[name]} if packages[name] else {})
+        for name in names
     ]
     queried = names
     while queries:
