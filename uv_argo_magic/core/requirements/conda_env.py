@@ -2,7 +2,8 @@
 
 Rules:
 - A conda name is accepted if the index is known to have the package: from the tables here, from a family of names
-  (such as pytest-*), or from a build of Python code (pyhd8ed1ab_0, py311...), which has the same name in both.
+  (such as pytest-*), or from a build of Python code (pyhd8ed1ab_0, py311...), which has the same name in both. The
+  build pypi_0 is a package that pip installed.
   A different name of the same package is translated.
 - C libraries and parts of Python that have a build are left out, with a note, because an export lists all of them.
 - Every other line is refused. One error lists them all, each with a hint. Nothing is guessed.
@@ -209,7 +210,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _name(name: str, build: str) -> str:
-    if name in ("python", "pip") or name in SAME:
+    if name in ("python", "pip") or name in SAME or build.startswith("pypi_"):
         return name
     if name in RENAMED:
         return RENAMED[name]

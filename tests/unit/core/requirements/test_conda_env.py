@@ -42,6 +42,7 @@ def read(*texts):
         ("jupyterlab_widgets=3", "jupyterlab-widgets==3.*"),
         ("some-thing=1.0=pyhd8ed1ab_0", "some-thing==1.0"),
         ("other=1.0=py311_0", "other==1.0"),
+        ("libclang=1.0=pypi_0", "libclang==1.0"),
         ("other=1.0=py311h06a4308_0", "other==1.0"),
     ],
 )
