@@ -248,7 +248,7 @@ def _conda_export(source: _Source, text: str, _visited: object) -> ParsedRequire
 def _included(source: _Source, include: Include, visited: set[tuple[Path, bool]]) -> ParsedRequirements:
     """The requirements in an included file; if it is included with `-c`, all of them are constraints."""
     where = f"{source.name}, line {include.line}"
-    if "://" in include.name or "$" in include.name:
+    if re.search(r"://|[$\0]", include.name):
         raise SpecError(f"{where}: {include.name} is not a local file", hint="Download it, and use its path.")
     trail = (*source.trail, source.path.resolve())
     path = (source.path.parent / paths.expanded(include.name)).resolve()

@@ -137,6 +137,7 @@ def test_includes_are_read(write, tmp_path):
         ({"a.txt": "\n-r sub/b.txt", "sub/b.txt": "x\nnumpy=2"}, "sub/b.txt, line 2, character 6"),
         ({"a.txt": "-r sub/b.txt", "sub/c.txt": ""}, "cannot read sub/b.txt: No such file or directory; did you"),
         ({"a.txt": "-r https://example.com/b.txt"}, "a.txt, line 1: https://example.com/b.txt is not a local file"),
+        ({"a.txt": "-r b\0.txt"}, "a.txt, line 1: b\0.txt is not a local file"),
         ({"a.txt": "-r ${HOME}/b.txt"}, "a.txt, line 1: ${HOME}/b.txt is not a local file"),
         ({"a.txt": "-c b.txt", "b.txt": f"six==1.17.0 --hash=sha256:{A}"}, "b.txt: hashes in a constraints file"),
         ({"a.txt": "-r Pipfile", "Pipfile": ""}, "Pipfile is a Pipenv file"),
