@@ -509,5 +509,6 @@ def test_bake_writes_containerfile(run_cell, capsys, index, monkeypatch, tmp_pat
     (tmp_path / "Containerfile").write_text("FROM scratch\n")
     assert "was not written by uv-argo-magic" in bake(*line, "--to", "Containerfile", status=2)
     (tmp_path / "file").touch()
-    assert "cannot write" in bake(*line, "--to", "file/Containerfile", status=2)
+    for name in ("file/Containerfile", "."):
+        assert "cannot write" in bake(*line, "--to", name, status=2)
     assert "the local backend runs cells without an image" in bake("--deps", "alpha", status=2)

@@ -33,7 +33,7 @@ def run(shell, line, cell="import alpha; print(alpha.__version__)"):
     return captured.stdout
 
 
-def test_lock_lists_packages_and_writes_the_lock(argo, tmp_path):
+def test_lock_lists_packages_and_writes_the_lock(argo, tmp_path, monkeypatch):
     lines = argo("lock --deps alpha --to pylock.toml")
     assert [line.split() for line in lines[:3]] == [
         ["PACKAGE", "VERSION", "SIZE", "CACHED", "REQUIRED", "BY"],
@@ -49,6 +49,9 @@ def test_lock_lists_packages_and_writes_the_lock(argo, tmp_path):
     assert [package["name"] for package in packages] == ["alpha", "beta"]
     assert "Wrote needs.txt." in argo("lock --deps alpha --to needs.txt")
     assert "--hash=sha256:" in (tmp_path / "needs.txt").read_text()
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    assert "Wrote ~/needs.txt." in argo("lock --deps alpha --to ~/needs.txt")
+    assert (tmp_path / "user" / "needs.txt").exists()
 
 
 def test_versions_change_only_with_an_upgrade(shell, index, argo):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uv_argo_magic._os import atomic_write
+from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.commands import lock
 from uv_argo_magic.core.spec import containerfile
 from uv_argo_magic.errors import SpecError
@@ -34,12 +34,13 @@ def handle(request: Request) -> Iterator[str]:
     if not line.has("to"):
         yield text
         return
-    path = context.folder / line.text("to")
-    if path.exists() and not path.read_bytes().startswith(containerfile.FIRST_LINE.encode()):
-        raise SpecError(
-            f"{path.name} exists and was not written by uv-argo-magic", hint="Choose another name, or remove the file."
-        )
+    path = context.folder / paths.expanded(line.text("to"))
     try:
+        if path.exists() and not path.read_bytes().startswith(containerfile.FIRST_LINE.encode()):
+            raise SpecError(
+                f"{path.name} exists and was not written by uv-argo-magic",
+                hint="Choose another name, or remove the file.",
+            )
         atomic_write.write(path, text, mode=0o644)
     except OSError as problem:
         raise SpecError(f"cannot write {path.name}: {problem.strerror}", hint="Choose another file.") from problem

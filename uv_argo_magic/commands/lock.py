@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from uv_argo_magic._os import atomic_write
+from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.backends import lookup
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.commands.run_options import RunOptions, run_options
@@ -222,7 +222,7 @@ def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table
 
 def _write(name: str, lock: Lock, resolver: Resolver, context: CellContext) -> str:
     """Write the lock in the format given by the file's name; a note about the file."""
-    path = context.folder / name
+    path = context.folder / paths.expanded(name)
     if lock_export.is_pylock(path.name):
         uv_pylock = resolver.as_pylock(lock)
         text = lock_export.pylock(lock, uv_pylock)
