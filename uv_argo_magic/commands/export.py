@@ -102,11 +102,12 @@ def _workflow(entry: RunRecord, spec: RunSpec, resolution: Resolution) -> str:
             f"the history does not contain the values of variables: {', '.join(hidden)}",
             hint=f"Set them again: --set variables={hidden[0]}=VALUE.",
         )
-    if HIDDEN in " ".join((spec.settings.index_url, *(url for _, url in spec.settings.indexes))):
-        raise SpecError(
-            f"the history does not contain the password for the index of {entry.id}",
-            hint="Set the index again: --set index_url=URL.",
-        )
+    for name in ("index_url", "indexes", "find_links"):
+        if HIDDEN in str(getattr(spec.settings, name)):
+            raise SpecError(
+                f"the history does not contain the password in {name} of {entry.id}",
+                hint=f"Set it again: --set {name}=...",
+            )
     backend = lookup.load(spec.backend)
     proposal = Proposal(spec=spec, resolution=resolution, purpose="export", document=entry.notebook)
     exporter = lookup.exporter(backend, spec.backend)

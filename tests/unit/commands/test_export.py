@@ -109,7 +109,12 @@ def test_packages_resolved_in_the_pod_are_pinned_after_the_run(history, store_ru
         (
             {"settings": {"index_url": "https://u:p@index.example.com/"}},
             ["-b", "argo", "--to", "x.yaml"],
-            "does not contain the password for the index of r1",
+            "does not contain the password in index_url of r1",
+        ),
+        (
+            {"settings": {"find_links": ("https://u:p@index.example.com/",)}},
+            ["-b", "argo", "--to", "x.yaml"],
+            "does not contain the password in find_links of r1",
         ),
         ({"resolution": Unresolved(lines=("numpy",), reason="no index")}, [], "the Python version of r1 is not known"),
     ],
