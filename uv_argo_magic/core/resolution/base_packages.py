@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import asdict
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -154,9 +155,21 @@ def _is_version(text: str) -> bool:
 def metadata(distribution: Distribution) -> str:
     """The text of its METADATA file."""
     lines = ["Metadata-Version: 2.1", f"Name: {distribution.name}", f"Version: {distribution.version}"]
-    lines += [f"Requires-Dist: {_one_line(text)}" for text in distribution.requires]
+    lines += [f"Requires-Dist: {_without_url(_one_line(text))}" for text in distribution.requires]
     lines += [f"Provides-Extra: {_one_line(text)}" for text in distribution.extras]
     return "\n".join(lines) + "\n"
+
+
+def _without_url(text: str) -> str:
+    """The requirement without a URL, because uv refuses URLs of dependencies."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:  # uv reads some of them
+        return text
+    if not requirement.url:
+        return text
+    requirement.url = None
+    return str(requirement)
 
 
 def _one_line(text: str) -> str:

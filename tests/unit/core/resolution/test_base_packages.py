@@ -100,3 +100,9 @@ def test_stub_wheel_has_the_metadata_of_the_distribution(tmp_path):
 def test_metadata_is_one_line_per_field():
     text = metadata(Distribution(name="a", version="1", requires=("b\n>1", "c"), extras=("x",)))
     assert text.splitlines()[3:] == ["Requires-Dist: b >1", "Requires-Dist: c", "Provides-Extra: x"]
+
+
+def test_metadata_has_no_urls():
+    requires = ("b[x] @ https://files.example.com/b-1.zip ; extra == 'y'", "c (1.0)")
+    text = metadata(Distribution(name="a", version="1", requires=requires))
+    assert text.splitlines()[3:] == ['Requires-Dist: b[x]; extra == "y"', "Requires-Dist: c (1.0)"]
