@@ -353,7 +353,7 @@ def _is_in_use(path: Path) -> bool:
 
 def _remove(root: Path, key: str) -> str:
     """Remove an environment; return the reason if it was kept."""
-    home, garbage = root / "trees" / key, root / "aside" / f"{key}-removed-{os.getpid()}"
+    home, garbage = root / "trees" / key, root / "aside" / f"{key}-removed-{os.urandom(6).hex()}"
     try:
         garbage.parent.mkdir(exist_ok=True)
         with _locked(home / ".ok"):

@@ -8,6 +8,7 @@ import fcntl
 import inspect
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -122,6 +123,13 @@ def test_prune_returns_why_an_environment_was_kept(root, monkeypatch):
         patch.setattr(store.Path, "rename", refuse)
         assert [env.kept for env in store.prune(str(root), Limits(keep=2))] == ["Permission denied"] * 2
     assert len(store.environments(str(root))) == 4
+
+
+def test_prune_ignores_the_remainder_of_another_one(root, monkeypatch):
+    monkeypatch.setattr(store.shutil, "rmtree", lambda *_, **__: None)  # ends early, as if it was killed
+    for _ in range(2):
+        assert keys(store.prune(str(root), Limits(keys=(KEYS[0],)))) == ["a"]
+        shutil.copytree(root / "trees" / KEYS[1], root / "trees" / KEYS[0])
 
 
 def test_prune_keeps_environments_in_use_on_nfs(root, monkeypatch):
