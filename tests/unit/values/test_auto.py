@@ -52,6 +52,13 @@ def test_encode_skips_large_values_with_a_note():
     )
 
 
+def test_value_with_another_kind_of_size_is_skipped():
+    class Image:
+        size = (640, 480)
+
+    assert auto.encode("x", {"x": Image()}, {}, 2000) == ((), ())
+
+
 def test_sparse_matrix_is_encoded():
     sparse = pytest.importorskip("scipy.sparse")
     (pushed,), notes = auto.encode("x", {"x": sparse.eye(3, format="csr")}, {}, 2000)

@@ -62,7 +62,7 @@ def can_encode(value: object) -> bool:
     """Whether a value is plain data; the items of large values are not checked."""
     if isinstance(value, Sized) and type(value) in (list, dict, tuple, set, frozenset, str) and len(value) > LARGE:
         return True
-    if getattr(value, "size", 0) > LARGE and type(value).__module__ == "numpy":
+    if type(value).__module__ == "numpy" and getattr(value, "size", 0) > LARGE:
         return getattr(getattr(value, "dtype", None), "kind", "O") != "O"
     try:
         codec.pack(value)
