@@ -44,6 +44,15 @@ def test_find_defaults_to_base_of_current_python():
     )
 
 
+def test_find_reports_that_uv_does_not_respond(monkeypatch):
+    def hang(*_):
+        raise subprocess.TimeoutExpired("uv", 60)
+
+    monkeypatch.setattr(interpreters, "_uv", hang)
+    with pytest.raises(SpecError, match=r"uv took more than 60 seconds to find Python 3\.99"):
+        find("3.99")
+
+
 def test_find_ignores_the_mark_of_a_development_build(monkeypatch):
     monkeypatch.setattr(sys, "version", "3.12.3+ (heads/3.12:0000000, Jan  1 2026) [GCC]")
     assert find().target.python == "3.12.3"

@@ -166,7 +166,13 @@ def fits(python: str, request: str, *, free_threaded: bool = False) -> bool:
 @functools.lru_cache(maxsize=64)
 def _find_with_uv(request: str, search: str) -> str:  # noqa: ARG001 - `search` is part of the cache key
     """The path that uv finds for a valid version."""
-    completed = _uv("python", "find", "--system", "--no-project", request)
+    try:
+        completed = _uv("python", "find", "--system", "--no-project", request)
+    except subprocess.TimeoutExpired as error:
+        raise SpecError(
+            f"uv took more than {_TIMEOUT:.0f} seconds to find Python {request}.",
+            hint="Check whether a folder in PATH is on a disk that does not respond.",
+        ) from error
     path = completed.stdout.strip()
     if completed.returncode == 0 and path:
         return path
