@@ -76,7 +76,10 @@ def dump_or_explain(name, value, load_cloudpickle):
     try:
         return dumps(value, load_cloudpickle)
     except Exception as problem:
-        path, part = find_part(name, value, load_cloudpickle)
+        try:
+            path, part = find_part(name, value, load_cloudpickle)
+        except Exception:  # noqa: BLE001 - the value's own methods run here
+            path, part = name, value
         raise Unpicklable(path, describe(part), problem) from problem
 
 

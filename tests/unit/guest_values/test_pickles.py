@@ -59,6 +59,21 @@ def test_error_names_the_part_that_cannot_be_pickled(value, message):
     assert str(exc_info.value) == message + " and cannot be pickled"
 
 
+class Proxy:
+    """Has every attribute, such as `__code__`."""
+
+    def __init__(self):
+        self.lock = LOCK
+
+    def __getattr__(self, name):
+        return self
+
+
+def test_value_that_cannot_be_inspected_is_named():
+    with pytest.raises(pickles.Unpicklable, match=r"x is a .* Proxy and cannot be pickled"):
+        pickles.dump_or_explain("x", Proxy(), pickling.load_cloudpickle)
+
+
 def test_search_ends_at_cycles():
     loop = [LOCK]
     loop.insert(0, loop)
