@@ -183,10 +183,16 @@ def _no_version(output: UvOutput) -> InstallFailure | None:
         return None
     requested = absent[1]
     name = re.split(r"[=<>!~\[]", requested)[0]
-    version = f"version {requested.removeprefix(name).removeprefix('==')}" if requested != name else "version"
+    if requested == name:
+        return InstallFailure(
+            cause="version",
+            sentence=f"There is no version of {name}.",
+            hint="Check the name, and whether the index has files of this package.",
+        )
+    version = requested.removeprefix(name).removeprefix("==")
     return InstallFailure(
         cause="version",
-        sentence=f"There is no {version} of {name}.",
+        sentence=f"There is no version {version} of {name}.",
         hint=f"{f'The index has {only[1]}. ' if only else ''}Use {name} without a version to get the latest.",
     )
 

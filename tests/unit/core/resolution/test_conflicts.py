@@ -139,7 +139,7 @@ def test_unknown_package():
             "Because there are no versions of alpha and you require alpha",
             "",
             "There is no version of alpha.",
-            "latest",
+            "whether the index has files",
         ),
         (
             "Because alpha==1.0 was yanked (reason: broken) and you require alpha",
