@@ -46,6 +46,16 @@ def test_custom_image_is_probed_once(tmp_path, home):
         assert len(server.workflows) == 2
 
 
+def test_base_own_probes_the_default_image(tmp_path, home):
+    with ArgoServer(tmp_path) as server:
+        image = "registry.example.com/default:1"
+        settings = Settings(kubeconfig=str(server.kubeconfig), base="own", images=((HERE, image),), run_as_user=0)
+        spec = RunSpec(cell="pass", python=HERE, settings=settings, backend="argo")
+        assert prepare(spec, ArgoBackend()).interpreter.image == image
+        (workflow,) = server.workflows.values()
+        assert workflow.manifest["spec"]["templates"][0]["script"]["image"] == image
+
+
 def test_base_own_probes_local_python(home):
     backend = LocalBackend()
     spec = RunSpec(cell="import sys; print(*sys.path)", settings=Settings(base="own"))

@@ -760,6 +760,11 @@ def test_base_packages_are_constraints_and_not_locked(index, resolve):
     assert names(resolve("beta", interpreter=with_base(beta, Distribution(name="gamma", version="1.0")))) == []
 
 
+def test_base_without_constraints_gives_no_warning(index, resolve):
+    index.add("alpha", "1.0")
+    assert resolve("alpha", interpreter=with_base(Distribution(name="pip", version="1.0"))).warnings == ()
+
+
 def test_conflict_with_base_package_is_reported(index, resolve):
     index.add("alpha", "1.0", requires=["beta>=2"])
     index.add("beta", "2.0")

@@ -394,14 +394,15 @@ class Resolver:
     ) -> tuple[int, str, str]:
         """Run `uv pip compile` for this question; return exit status, stdout and stderr."""
         files = dict(question.files) | ({"pins.txt": pins} if pins else {})
+        # uv warns of a file without constraints.
+        base = question.base if question.base and question.base.constraints else None
         command = ["pip", "compile", "--no-header", "--python", question.python]
         command += [
             *options,
             *question.options,
-            *(["--constraint", BASE] if question.base else []),
+            *(["--constraint", BASE] if base else []),
             dependency_tree.REQUIREMENTS_FILE,
         ]
-        base = question.base
         prepare = functools.partial(write_wheels, base) if base else None
         return runner.call(
             command, files, dict(question.environ), self.settings.install_timeout, cancelled=cancelled,

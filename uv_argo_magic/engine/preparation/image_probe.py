@@ -138,6 +138,7 @@ def _run_probe(
     settings = replace(
         spec.settings.for_own_cell,
         base=spec.settings.base or "own",
+        image=image,  # with its name, the backend needs no Python version to choose the image
         run_timeout=60.0,
         deadline=min(spec.settings.deadline or DEADLINE, DEADLINE),
     )
