@@ -512,3 +512,6 @@ def test_bake_writes_containerfile(run_cell, capsys, index, monkeypatch, tmp_pat
     for name in ("file/Containerfile", "."):
         assert "cannot write" in bake(*line, "--to", name, status=2)
     assert "the local backend runs cells without an image" in bake("--deps", "alpha", status=2)
+    unresolved = bake(*line, "--set", "find_links=/no-wheels", status=2)
+    assert "/no-wheels is not on this machine." in unresolved
+    assert "Create it here with the same wheels, or remove it from find_links." in unresolved

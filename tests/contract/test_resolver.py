@@ -68,7 +68,11 @@ def names(lock):
 def test_find_links_folder_of_image_is_unresolved_here(resolve):
     image = replace(interpreters.find(), image="python")
     unresolved = resolve("alpha", interpreter=image, find_links=("/wheels-in-the-pod",))
-    assert unresolved == Unresolved(lines=("alpha",), reason="The folder /wheels-in-the-pod is not on this machine.")
+    assert unresolved == Unresolved(
+        lines=("alpha",),
+        reason="The folder /wheels-in-the-pod is not on this machine.",
+        hint="Create it here with the same wheels, or remove it from find_links.",
+    )
 
 
 def test_unknown_torch_backend_is_refused(index, resolve):

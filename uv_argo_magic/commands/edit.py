@@ -231,9 +231,7 @@ def lock(path: Path, context: CellContext, shown_lock: Lock | None, cancelled: t
     resolver, requirements = _resolver(target, context), target.spec.requirements
     resolution = shown_lock or replace(resolver, store=None).lock(requirements, cancelled=cancelled)
     if not isinstance(resolution, Lock):
-        raise ResolutionError(
-            resolution.reason, hint="The previous lock is unchanged. Try again when the index responds."
-        )
+        raise ResolutionError(resolution.reason, hint=resolution.hint)
     _enforce(target, resolution, resolver, context)
     previous = resolver.stored(requirements)
     resolver.save(resolution, requirements)

@@ -202,7 +202,7 @@ def _spec_of(entry: RunRecord, context: CellContext) -> RunSpec:
 def _require_lock(resolution: Resolution) -> Lock:
     if isinstance(resolution, Lock):
         return resolution
-    raise ResolutionError(resolution.reason, hint="The previous lock is unchanged. Try again when the index responds.")
+    raise ResolutionError(resolution.reason, hint=resolution.hint)
 
 
 def _upgrade_report(before: Lock | None, after: Lock, *, dry_run: bool) -> Table:

@@ -124,7 +124,11 @@ class Resolver:
         if missing and not stored:
             if not self.interpreter.image:
                 raise SpecError(f"find_links names {missing}, which is not a folder", hint="Name a folder with wheels.")
-            return Unresolved(lines=requirements.lines, reason=f"The folder {missing} is not on this machine.")
+            return Unresolved(
+                lines=requirements.lines,
+                reason=f"The folder {missing} is not on this machine.",
+                hint="Create it here with the same wheels, or remove it from find_links.",
+            )
         if self.settings.locked and (upgrade or not stored):
             raise ResolutionError(
                 "The setting locked is on, but "
@@ -147,7 +151,7 @@ class Resolver:
             return replace(last, warnings=(*last.warnings, f"{result.sentence} Using the versions of {day}."))
         # With a Secret for the index in the cluster, this machine does not need credentials.
         if result.unreachable or (result.cause == "auth" and self.settings.index_secrets):
-            return Unresolved(lines=requirements.lines, reason=result.sentence)
+            return Unresolved(lines=requirements.lines, reason=result.sentence, hint=result.hint)
         raise ResolutionError(result.sentence, hint=result.hint, names=result.blamed)
 
     def _look_alikes(self, lock: Lock) -> tuple[str, ...]:

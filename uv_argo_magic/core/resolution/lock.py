@@ -155,10 +155,14 @@ def _package(data: dict[str, object]) -> Package:
 
 @frozen
 class Unresolved:
-    """The reason why the requirements could not be resolved on this machine; the guest resolves them in the pod."""
+    """The reason why the requirements could not be resolved on this machine; the guest resolves them in the pod.
+
+    `hint` says how they can be resolved here. The history does not store it.
+    """
 
     lines: tuple[str, ...]
     reason: str
+    hint: str = ""
 
 
 Resolution: TypeAlias = Lock | Unresolved
