@@ -67,6 +67,13 @@ def read(reference: str, folder: Path) -> ParsedRequirements:
     return _read(_Source(path=folder / paths.expanded(name), name=name, extras=extras, groups=groups), set())
 
 
+def exists(reference: str, folder: Path) -> bool:
+    """Whether `read` would find a file."""
+    name, _, _ = _split_reference(reference, folder)
+    # Path.is_file raises an error for a name that is too long, or in a folder that cannot be searched.
+    return os.path.isfile(folder / paths.expanded(name))  # noqa: PTH113
+
+
 def notebook_file(notebook: str, folder: Path) -> Path | None:
     """The path of a notebook's requirements file, which may not exist; None if the notebook's path is unknown.
 

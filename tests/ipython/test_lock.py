@@ -49,6 +49,8 @@ def test_lock_lists_packages_and_writes_the_lock(argo, tmp_path, monkeypatch):
     assert [package["name"] for package in packages] == ["alpha", "beta"]
     assert "Wrote needs.txt." in argo("lock --deps alpha --to needs.txt")
     assert "--hash=sha256:" in (tmp_path / "needs.txt").read_text()
+    for name in ("needs.txt", "pylock.toml"):
+        assert argo(f"lock {name}")[:3] == argo(f"lock -r {name}")[:3]
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     assert "Wrote ~/needs.txt." in argo("lock --deps alpha --to ~/needs.txt")
     assert (tmp_path / "user" / "needs.txt").exists()
@@ -73,6 +75,7 @@ def test_versions_change_only_with_an_upgrade(shell, index, argo):
     index.add("alpha", "3.0")
     assert run(shell, "--deps alpha --upgrade") == "3.0\n"
     newest, *_, oldest = [line.split()[0] for line in shell_lines(shell, "runs")[1:]]
+    assert argo(f"lock local-{oldest}")[0].startswith(f"{oldest}: alpha")
     assert argo(f"packages {oldest} {newest}")[1:3] == [*changes[:1], "newer    alpha    1.0     3.0"]
     assert [line.split()[:2] for line in argo("packages")[:2]] == [["PACKAGE", "VERSION"], ["alpha", "3.0"]]
 

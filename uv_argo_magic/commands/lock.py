@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from uv_argo_magic import requirements_files
 from uv_argo_magic._os import atomic_write, paths
 from uv_argo_magic.backends import lookup
 from uv_argo_magic.core import humanize
@@ -160,19 +161,22 @@ def table(lock: Lock, cached: frozenset[str], now: float, title: str = "") -> Ta
 
 
 def _read_request(line: Line, history: History, context: CellContext) -> _LockRequest:
-    options = run_options(line)
+    options, argument = run_options(line), line.argument
     has_requirements = options.deps is not None or bool(options.requirements)
-    if line.argument and has_requirements:
+    if argument and has_requirements:
         raise SpecError(
-            "lock takes a run or requirements, not both", hint=f"Leave out {line.argument} or the requirements."
+            f"{line.command} takes a run or requirements, not both", hint=f"Leave out {argument} or the requirements."
         )
     listing = history.read()
-    if not line.argument and (has_requirements or not listing.entries):
+    entry = listing.find(argument) if argument else None
+    if argument and entry is None and requirements_files.exists(argument, context.folder):
+        options, argument, has_requirements = replace(options, requirements=(argument,)), "", True
+    if not argument and (has_requirements or not listing.entries):
         spec, configuration = specify("", options, context)
         return _LockRequest(
             spec=spec, notebook=context.notebook, notes=(*configuration.notes, *spec.requirements.warnings)
         )
-    entry = listing.get(line.argument) if line.argument else listing.last(context.notebook or None)
+    entry = entry or (listing.get(argument) if argument else listing.last(context.notebook or None))
     run_lock = entry.lock()
     if not isinstance(run_lock, Lock) and not line.has("upgrade"):
         raise ResolutionError(

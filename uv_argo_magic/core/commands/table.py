@@ -140,6 +140,10 @@ RUN = Option(
     dest="run", metavar="RUN", completer="run",
     help="run ID or its first characters, or a workflow name (default: the last run)",
 )  # fmt: skip
+RUN_OR_FILE = replace(
+    RUN, metavar="RUN|FILE",
+    help="run ID or its first characters, a workflow name, or a requirements file as for -r (default: the last run)",
+)  # fmt: skip
 SESSION = Option(
     dest="session", metavar="NAME", completer="session", help="name of the session (default: main)",
 )  # fmt: skip
@@ -205,7 +209,7 @@ COMMANDS = (
                    example="--dry-run"),
             HELP,
         ),
-        argument=RUN,
+        argument=RUN_OR_FILE,
     ),
     Command(
         name="policy", help="show the package policy, check files against it, or explain its effect on a package",
@@ -248,7 +252,7 @@ COMMANDS = (
                    help="Containerfile to write (default: print it)"),
             HELP,
         ),
-        argument=RUN,
+        argument=RUN_OR_FILE,
     ),
     Command(
         name="verify", help="run a notebook's recorded cells again with the same packages and compare the outputs",
