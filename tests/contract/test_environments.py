@@ -513,8 +513,12 @@ def test_bake_writes_containerfile(run_cell, capsys, index, monkeypatch, tmp_pat
     (tmp_path / "Containerfile").write_text("FROM scratch\n")
     assert "was not written by uv-argo-magic" in bake(*line, "--to", "Containerfile", status=2)
     (tmp_path / "file").touch()
-    for name in ("file/Containerfile", "."):
-        assert "cannot write" in bake(*line, "--to", name, status=2)
+    assert "cannot write file/Containerfile" in bake(*line, "--to", "file/Containerfile", status=2)
+    assert "cannot write .: Is a directory" in bake(*line, "--to", ".", status=2)
+    assert "File name too long" in bake(*line, "--to", "x" * 300, status=2)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "Wrote ~/Other." in bake(*line, "--to", "~/Other")
+    assert (tmp_path / "Other").exists()
     assert "the local backend runs cells without an image" in bake("--deps", "alpha", status=2)
     unresolved = bake(*line, "--set", "find_links=/no-wheels", status=2)
     assert "/no-wheels is not on this machine." in unresolved

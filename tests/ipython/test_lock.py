@@ -49,6 +49,9 @@ def test_lock_lists_packages_and_writes_the_lock(argo, tmp_path, monkeypatch):
     assert [package["name"] for package in packages] == ["alpha", "beta"]
     assert "Wrote needs.txt." in argo("lock --deps alpha --to needs.txt")
     assert "--hash=sha256:" in (tmp_path / "needs.txt").read_text()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    argo("lock --deps alpha --to ~/home.txt")
+    assert (tmp_path / "home.txt").exists()
     for name in ("needs.txt", "pylock.toml"):
         assert argo(f"lock {name}")[:3] == argo(f"lock -r {name}")[:3]
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
@@ -127,6 +130,8 @@ def test_lock_rejects_invalid_arguments(shell, argo, tmp_path):
         argo("lock r1 --deps alpha")
     with pytest.raises(SpecError, match=r"cannot infer the lock format from lock\.json"):
         argo("lock --deps alpha --to lock.json")
+    with pytest.raises(SpecError, match=r"cannot infer the lock format from \."):
+        argo("lock --deps alpha --to .")
     Path(tmp_path / "folder.txt").mkdir()
     with pytest.raises(SpecError, match=r"cannot write folder\.txt: "):
         argo("lock --deps alpha --to folder.txt")

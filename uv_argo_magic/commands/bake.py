@@ -34,17 +34,19 @@ def handle(request: Request) -> Iterator[str]:
     if not line.has("to"):
         yield text
         return
-    path = context.folder / paths.expanded(line.text("to"))
+    name = line.text("to")
+    path = context.folder / paths.expanded(name)
     try:
-        if path.exists() and not path.read_bytes().startswith(containerfile.FIRST_LINE.encode()):
-            raise SpecError(
-                f"{path.name} exists and was not written by uv-argo-magic",
-                hint="Choose another name, or remove the file.",
-            )
-        atomic_write.write(path, text, mode=0o644)
+        is_foreign = path.exists() and not path.read_bytes().startswith(containerfile.FIRST_LINE.encode())
+        if not is_foreign:
+            atomic_write.write(path, text, mode=0o644)
     except OSError as problem:
-        raise SpecError(f"cannot write {path.name}: {problem.strerror}", hint="Choose another file.") from problem
+        raise SpecError(f"cannot write {name}: {problem.strerror}", hint="Choose another file.") from problem
+    if is_foreign:
+        raise SpecError(
+            f"{name} exists and was not written by uv-argo-magic", hint="Choose another name, or remove the file."
+        )
     yield (
-        f"Wrote {path.name}. Build and push an image from it. Cells with these requirements then use its environment "
+        f"Wrote {name}. Build and push an image from it. Cells with these requirements then use its environment "
         f"with --set image=IMAGE --python {resolved.target.python}."
     )

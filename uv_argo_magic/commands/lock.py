@@ -234,7 +234,7 @@ def _write(name: str, lock: Lock, resolver: Resolver, context: CellContext) -> s
         text = lock_export.requirements(lock)
     else:
         raise SpecError(
-            f"cannot infer the lock format from {path.name}", hint="Use pylock.toml, pylock.NAME.toml or NAME.txt."
+            f"cannot infer the lock format from {name}", hint="Use pylock.toml, pylock.NAME.toml or NAME.txt."
         )
     try:
         atomic_write.write(path, text, mode=0o644)
