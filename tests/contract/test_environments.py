@@ -520,6 +520,7 @@ def test_bake_writes_containerfile(run_cell, capsys, index, monkeypatch, tmp_pat
     assert "Wrote ~/Other." in bake(*line, "--to", "~/Other")
     assert (tmp_path / "Other").exists()
     assert "the local backend runs cells without an image" in bake("--deps", "alpha", status=2)
+    assert "\nARG UV_TORCH_BACKEND=cpu\n" in bake(*line, "--set", "torch_backend=cpu")
     unresolved = bake(*line, "--set", "find_links=/no-wheels", status=2)
     assert "/no-wheels is not on this machine." in unresolved
     assert "Create it here with the same wheels, or remove it from find_links." in unresolved

@@ -30,7 +30,7 @@ def handle(request: Request) -> Iterator[str]:
             f"the {target.spec.backend} backend runs cells without an image",
             hint="Bake for a cluster: add -b argo and --deps, or name a run on a cluster.",
         )
-    text = containerfile.write(resolved, image)
+    text = containerfile.write(resolved, image, target.spec.settings.torch_backend)
     if not line.has("to"):
         yield text
         return

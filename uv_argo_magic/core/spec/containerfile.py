@@ -22,6 +22,8 @@ BAKED = "/opt/uv-argo/store"
 FIRST_LINE = "# syntax=docker/dockerfile:1\n# An image with an environment for cells (uv-argo-magic)"
 _IMAGE = re.compile(r"[a-z0-9][\w./:@-]*", re.IGNORECASE)
 """A rough check of an image reference; the registry checks the rest."""
+_TORCH_BACKEND = re.compile(r"[a-z0-9.]*")
+"""A rough check of `torch_backend`; uv checks the rest."""
 
 SCRIPT = """\
 import json, os, re, subprocess, sys, time
@@ -42,25 +44,32 @@ with open(os.path.join(home, ".ok"), "w") as file:
 """The script that installs the environment; its arguments are the store, the key and the file with the locked lines."""
 
 
-def write(lock: Lock, image: str) -> str:
-    """The Containerfile of an image based on `image`.
+def write(lock: Lock, image: str, torch_backend: str = "") -> str:
+    """The Containerfile of an image based on `image`; `torch_backend` is the setting with which the lock was resolved.
 
     Raises:
-        SpecError: the lock has no packages, or `image` is not the name of an image.
+        SpecError: the lock has no packages, or `image` or `torch_backend` are invalid.
     """
     if not lock.packages:
         raise SpecError("there is nothing to bake: the lock has no packages", hint='Add requirements: --deps "numpy".')
     if not _IMAGE.fullmatch(image):
         raise SpecError(f"invalid image name: {image}", hint="Write --set image=REGISTRY/NAME:TAG.")
+    if not _TORCH_BACKEND.fullmatch(torch_backend):
+        raise SpecError(
+            f"invalid torch_backend: {torch_backend}", hint="Write --set torch_backend=cpu, cu128 and so on."
+        )
+    # Without it, uv does not find versions such as 2.9+cpu, which only PyTorch's indexes have.
+    torch = f"ARG UV_TORCH_BACKEND={torch_backend}\n" if torch_backend else ""
     lines = "\n".join(lock.lines)
     return f"""\
 {FIRST_LINE}, made by `uv-argo bake`.
 # Environment {lock.key}: {humanize.count(len(lock.packages), "package")} for Python {lock.target.python}.
-# Set --build-arg UV_DEFAULT_INDEX=URL for another package index.
+# Set --build-arg UV_DEFAULT_INDEX=URL for another package index, and UV_INDEX="URL URL" for more.
 FROM {image}
 USER 0
 ARG UV_DEFAULT_INDEX
-COPY <<"LOCK" /opt/uv-argo/lock.txt
+ARG UV_INDEX
+{torch}COPY <<"LOCK" /opt/uv-argo/lock.txt
 {lines}
 LOCK
 COPY <<"SCRIPT" /opt/uv-argo/bake.py

@@ -28,6 +28,14 @@ def test_containerfile_has_the_key_and_lines_of_the_lock():
     assert text.count("touch x") == 1
 
 
+def test_containerfile_uses_the_build_of_pytorch():
+    text = containerfile.write(LOCK, "base:1", "cu128")
+    assert "\nARG UV_TORCH_BACKEND=cu128\n" in text
+    assert "TORCH" not in containerfile.write(LOCK, "base:1")
+    with pytest.raises(SpecError, match="invalid torch_backend"):
+        containerfile.write(LOCK, "base:1", "cpu\nRUN id")
+
+
 def test_script_supports_python_3_8():
     ast.parse(containerfile.SCRIPT, feature_version=(3, 8))
 
