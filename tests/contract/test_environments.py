@@ -19,8 +19,10 @@ from uv import find_uv_bin
 from uv_argo_magic import InstallFailed, SpecError, cli, submit
 from uv_argo_magic._os import paths
 from uv_argo_magic.commands import environments
+from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec import containerfile
+from uv_argo_magic.engine.preparation import image_probe
 from uv_argo_magic.uv import resolver
 
 WHERE = "import sys, alpha\nprint(sys.prefix)\nprint(alpha.__file__)"
@@ -517,8 +519,15 @@ def test_bake_writes_containerfile(run_cell, capsys, index, monkeypatch, tmp_pat
     assert "cannot write .: Is a directory" in bake(*line, "--to", ".", status=2)
     assert "File name too long" in bake(*line, "--to", "x" * 300, status=2)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert "Wrote ~/Other." in bake(*line, "--to", "~/Other")
+    assert "Wrote ~/Other." in (advice := bake(*line, "--to", "~/Other"))
     assert (tmp_path / "Other").exists()
+    assert advice.endswith("with --set image=IMAGE --python 3.12.12.\n")
+    advice = bake(*line, "--to", "~/Other", "--set", "shape=init")
+    assert advice.endswith("with --set image=IMAGE --python 3.12.12 --set install_image=IMAGE.\n")
+    with monkeypatch.context() as patch:
+        here = bases.BaseEnvironment(python="3.12.12", platform="x86_64-manylinux_2_28")
+        patch.setattr(image_probe, "probe", lambda *_: here)
+        assert bake(*line, "--to", "~/Other", "--set", "base=x:1").endswith("with --set base=IMAGE.\n")
     assert "the local backend runs cells without an image" in bake("--deps", "alpha", status=2)
     assert "\nARG UV_TORCH_BACKEND=cpu\n" in bake(*line, "--set", "torch_backend=cpu")
     unresolved = bake(*line, "--set", "find_links=/no-wheels", status=2)

@@ -46,7 +46,12 @@ def handle(request: Request) -> Iterator[str]:
         raise SpecError(
             f"{name} exists and was not written by uv-argo-magic", hint="Choose another name, or remove the file."
         )
+    settings = target.spec.settings
+    # The packages of a base are part of the key, and the new image has the same ones.
+    options = "--set base=IMAGE" if settings.base else f"--set image=IMAGE --python {resolved.target.python}"
+    if settings.separate_install:
+        options += " --set install_image=IMAGE"
     yield (
         f"Wrote {name}. Build and push an image from it. Cells with these requirements then use its environment "
-        f"with --set image=IMAGE --python {resolved.target.python}."
+        f"with {options}."
     )
