@@ -6,6 +6,7 @@ import ast
 import functools
 import io
 import re
+import shlex
 import sys
 import tokenize
 from pathlib import PurePath
@@ -41,7 +42,7 @@ def read_script(data: bytes, name: str) -> str:
     if PurePath(name).suffix == ".ipynb" or (text.lstrip().startswith("{") and '"nbformat"' in text):
         raise SpecError(
             f"{name} is a notebook, not a Python file",
-            hint=f"Open it in Jupyter, or convert it: jupyter nbconvert --to script {name}",
+            hint=f"Open it in Jupyter, or convert it: jupyter nbconvert --to script {shlex.quote(name)}",
         )
     if not encoding.startswith("utf-8"):
         first, *following = text.split("\n", 2)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import time
 from dataclasses import replace
@@ -60,7 +61,7 @@ def find(name: str, context: CellContext) -> Path:
         if path.suffix not in {".txt", ".in", ""}:
             raise SpecError(
                 f"edit supports only requirements files, and {path.name} is not one",
-                hint=f"Edit it with its own tools. To use it in a cell, write -r {path.name}."
+                hint=f"Edit it with its own tools. To use it in a cell, write -r {shlex.quote(path.name)}."
                 if path.exists()
                 else "Name a text file, for example requirements.txt.",
             )

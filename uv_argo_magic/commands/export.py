@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -178,7 +179,8 @@ def _path(to: str) -> Path:
 
 def _write_workflow(path: Path, text: str, description: str) -> str:
     kinds = text.count("\nkind: ") + text.startswith("kind: ")
-    command = f"kubectl create -f {path.name}" + (f"   or   argo submit {path.name}" if kinds == 1 else "")
+    name = shlex.quote(path.name)
+    command = f"kubectl create -f {name}" + (f"   or   argo submit {name}" if kinds == 1 else "")
     header = [
         f"{MARK}: {description}.",
         f"Run it with:   {command}",
@@ -190,7 +192,7 @@ def _write_workflow(path: Path, text: str, description: str) -> str:
 
 def _write_script(path: Path, script: Standalone) -> str:
     _write(path, script.text)
-    return "\n".join([f"Wrote {path}. Run it with:   uv run {path.name}", *script.notes])
+    return "\n".join([f"Wrote {path}. Run it with:   uv run {shlex.quote(path.name)}", *script.notes])
 
 
 def _write(path: Path, text: str) -> None:

@@ -114,8 +114,10 @@ class Supervisor:
             self.payload["installs"][:] = installs
             if persistent:
                 if not tree.cached:
+                    import shlex
+
                     self.log.emit("note", text="The environment stays at %s. To use it again: --set venv=%s" % (
-                        self.host.venv, self.host.venv))  # fmt: skip
+                        self.host.venv, shlex.quote(self.host.venv)))  # fmt: skip
                 self.host.start_process(self._variables(), persistent.python)
         except Stop:
             return STOPPED

@@ -68,6 +68,7 @@ def test_script_is_printed_or_written(history, store_run, tmp_path):
     assert text.endswith("# Exported by uv-argo-magic: the run r1.\n\nprint('{{x}}')\n")
     assert export_run(history, "r1", "--to", "x.py") == "Wrote x.py. Run it with:   uv run x.py"
     assert (tmp_path / "x.py").read_text() == text
+    assert export_run(history, "r1", "--to", "my x.py") == "Wrote my x.py. Run it with:   uv run 'my x.py'"
     export_run(history, "--to", "x.py")
 
 
