@@ -134,6 +134,18 @@ def test_persistent_environment_can_have_spaces_in_its_path(run_cell, tmp_path):
     assert "--set venv=PATH" in caught.value.hint
 
 
+def test_persistent_environment_with_a_space_in_its_path_is_named_for_the_shell(run_cell, tmp_path):
+    path = tmp_path / "my data" / "venv"
+    assert f"To use it again: --set venv='{path}'" in "".join(run_cell("", venv=str(path)).state.notes)
+
+
+def test_persistent_environment_that_cannot_be_created_names_the_user(run_cell, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InstallFailed, match=rf"file/venv cannot be created: .+ \(user {os.getuid()}\)") as caught:
+        run_cell("", venv=str(tmp_path / "file" / "venv"))
+    assert caught.value.hint.startswith("Give this user write access")
+
+
 def test_persistent_environment_in_use_is_refused(run_cell, tmp_path):
     path, gate = tmp_path / "venv", tmp_path / "done"
     run_cell("", venv=str(path))

@@ -125,8 +125,13 @@ _RULES = (
     ),
     _Rule(
         cause="other",
-        pattern=r"error: the environment .+ (?:was made for|cannot be created)"
-        r"|error: .+ exists and is not an environment",
+        pattern=r"error: the environment .+ cannot be created",
+        sentence="{line}.",
+        hint="Give this user write access to its folder, or choose another path (--set venv=PATH).",
+    ),
+    _Rule(
+        cause="other",
+        pattern=r"error: the environment .+ was made for|error: .+ exists and is not an environment",
         sentence="{line}.",
         hint="Choose another path (--set venv=PATH), or leave it out for a new environment (--set env=persistent).",
     ),
@@ -138,9 +143,17 @@ _RULES = (
     ),
     _Rule(
         cause="permission",
+        # The mount paths of the volumes for uv's cache and the environment store.
+        pattern=r"/uv-argo-(?:cache|store)/.*Permission denied|Permission denied.*/uv-argo-(?:cache|store)/",
+        sentence="Cannot write to the volume: {line}.",
+        hint="Give the user of the pod (run_as_user, default: 1000) write access to it.",
+    ),
+    _Rule(
+        cause="permission",
         pattern=r"os error (?:1|5|13|30)\b|Read-only file system|Permission denied",
         sentence="Permission denied during the install: {line}.",
-        hint="Make uv's cache and the environment store writable, or set UV_CACHE_DIR to a writable folder.",
+        hint="Make uv's cache and the folder of the environment writable, or on this machine, set UV_CACHE_DIR to a "
+        "writable folder.",
     ),
     _Rule(
         cause="integrity",

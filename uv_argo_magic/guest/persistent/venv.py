@@ -54,7 +54,7 @@ class PersistentVenv:
             raise environment.Problem("the environment %s is in use by %s" % (self.path, user)) from problem
         except OSError as problem:
             raise environment.Problem(
-                "the environment %s cannot be created: %s" % (self.path, problem.strerror)
+                "the environment %s cannot be created: %s (user %d)" % (self.path, problem.strerror, os.getuid())
             ) from problem
 
     def locks(self, _key):

@@ -65,6 +65,27 @@ UV_ERRORS = [
         "failed to create directory `c`",
     ),
     (
+        2,
+        (
+            "error: Failed to initialize cache at `/uv-argo-cache/uv`\n"
+            "  cause: failed to create directory `/uv-argo-cache/uv`: Permission denied (os error 13)\n"
+        ),
+        "permission",
+        "Cannot write to the volume: failed to create directory `/uv-argo-cache/uv`",
+    ),
+    (
+        2,
+        "error: the environment /my data/v cannot be created: Permission denied (user 1000)\n",
+        "other",
+        "The environment /my data/v cannot be created: Permission denied (user 1000).",
+    ),
+    (
+        2,
+        "error: /my data/v exists and is not an environment of uv-argo-magic\n",
+        "other",
+        "/my data/v exists and is not",
+    ),
+    (
         1,
         DOWNLOAD + "  cause: Hash mismatch for `alpha==1.0`\n\n         Expected:\n           sha256:0\n",
         "integrity",
