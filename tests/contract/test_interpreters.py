@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from packaging.tags import sys_tags
 
+from uv_argo_magic.backends.local import LocalBackend
+from uv_argo_magic.core.spec.run_spec import RunSpec, Settings
 from uv_argo_magic.errors import SpecError
 from uv_argo_magic.uv import interpreters
 from uv_argo_magic.uv.interpreters import find, versions
@@ -308,6 +310,12 @@ def test_find_installs_missing_python_only_with_setting(monkeypatch):
     with pytest.raises(SpecError, match=r"Python 3\.77 is not installed") as caught:
         find("3.77")
     assert "--set python_downloads=automatic" in caught.value.hint
+    assert installed == []
+    with pytest.raises(SpecError, match=r"Python 3\.77 is not installed, and offline mode is on") as caught:
+        LocalBackend().target(
+            RunSpec(cell="", python="3.77", settings=Settings(python_downloads="automatic", offline=True))
+        )
+    assert "--set offline=false" in caught.value.hint
     assert installed == []
     with pytest.raises(SpecError, match=r"Python 3\.77 is not installed"):
         find("3.77", download=True)

@@ -92,7 +92,9 @@ class LocalBackend:
         Raises:
             SpecError: this machine does not have the Python, or it cannot be installed.
         """
-        return interpreters.find(spec.python, download=spec.settings.python_downloads == "automatic")
+        settings = spec.settings
+        download = settings.python_downloads == "automatic"
+        return interpreters.find(spec.python, download=download, offline=settings.offline)
 
     def image(self, spec: RunSpec) -> str:
         """An empty string, because there are no images.

@@ -102,10 +102,10 @@ class Interpreter:
         return tags
 
 
-def find(version: str = "", *, download: bool = False) -> Interpreter:
+def find(version: str = "", *, download: bool = False, offline: bool = False) -> Interpreter:
     """The interpreter for "3.12", "3.12.1", "3.13t" or ">=3.12"; "" is the Python of this process.
 
-    With `download`, uv installs a missing Python.
+    With `download`, uv installs a missing Python, unless `offline`.
 
     Raises:
         SpecError: the version is invalid, or the Python is not found, or cannot be installed.
@@ -116,9 +116,14 @@ def find(version: str = "", *, download: bool = False) -> Interpreter:
         return current
     try:
         path = _find_with_uv(request, os.environ.get("PATH", ""))
-    except SpecError:
+    except SpecError as problem:
         if not download:
             raise
+        if offline:
+            raise SpecError(
+                f"Python {request} is not installed, and offline mode is on.",
+                hint="Install it with `uv python install`, or add --set offline=false.",
+            ) from problem
         _install(request)
         path = _find_with_uv(request, os.environ.get("PATH", ""))
     if not Path(path).exists():
