@@ -158,6 +158,7 @@ def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ
             except SpecError as error:
                 raise SpecError(f"{layer.origin}: {error.message}", hint=error.hint) from None
             origins[key] = layer.origin
+    _choose_environment(values, origins, layers)
     settings = {key: value for key, value in values.items() if key in settings_parser.FIELDS}
     return Config(
         settings=settings_parser.updated(Settings(), settings),
@@ -167,6 +168,29 @@ def configure(layers: tuple[Layer, ...], environ: Mapping[str, str] = os.environ
         origins=tuple(sorted(origins.items())),
         notes=tuple(_typo_notes(environ)),
     )
+
+
+def _choose_environment(values: dict[str, object], origins: dict[str, str], layers: tuple[Layer, ...]) -> None:
+    """Let the stronger layer decide if one sets `venv`, and another one a kind of environment that is not persistent.
+
+    Raises:
+        SpecError: the same layer sets both.
+    """
+    kind, venv = values.get("env"), values.get("venv")
+    if not venv or kind in (None, "", "persistent"):
+        return
+    # Each variable has its own origin, but none is stronger than another.
+    groups = ["UV_ARGO_" if layer.origin.startswith("UV_ARGO_") else layer.origin for layer in layers]
+    ranks = {layer.origin: groups.index(group) for layer, group in zip(layers, groups, strict=True)}
+    by_kind, by_venv = ranks[origins["env"]], ranks[origins["venv"]]
+    if by_kind == by_venv:
+        raise SpecError(
+            f"env={kind} contradicts venv={venv}, which is a persistent environment", hint="Remove one of them."
+        )
+    if by_kind < by_venv:
+        del values["venv"], origins["venv"]
+    else:
+        del values["env"], origins["env"]
 
 
 def line_values(options: RunOptions) -> dict[str, object]:

@@ -72,6 +72,25 @@ def test_sources_are_merged_per_setting(tmp_path):
     assert configuration.origin("backend") == "UV_ARGO_BACKEND"
 
 
+def test_stronger_source_chooses_the_kind_of_environment(tmp_path):
+    persistent = 'venv = "/data/.venv"'
+    for line, environment, venv in (
+        ({"env": "ephemeral"}, "ephemeral", ""),
+        ({"env": "persistent"}, "persistent", "/data/.venv"),
+        ({}, "persistent", "/data/.venv"),
+    ):
+        configuration = configure(tmp_path, line=line, project=persistent)
+        assert (configuration.settings.environment, configuration.settings.venv) == (environment, venv)
+        assert (configuration.origin("venv") == "default") == (not venv)
+    configuration = configure(tmp_path, line={"venv": "/x"}, project='env = "shared"')
+    assert (configuration.settings.env, configuration.settings.environment) == ("", "persistent")
+    both = {"UV_ARGO_ENV": "shared", "UV_ARGO_VENV": "/x"}
+    for sources in ({"line": {"env": "shared", "venv": "/x"}}, {"environ": both}):
+        with pytest.raises(SpecError, match="env=shared contradicts venv=/x, which is a persistent environment"):
+            configure(tmp_path, **sources)
+    assert configure(tmp_path, line={"env": "ephemeral"}, environ={"UV_ARGO_VENV": "/x"}).settings.venv == ""
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -78,7 +78,12 @@ def declare(backend: str, group: type) -> None:
 
 
 def updated(settings: Settings, values: Mapping[str, object]) -> Settings:
-    """The settings with these values by name, each as `parse_setting` returns it."""
+    """The settings with these values by name, each as `parse_setting` returns it.
+
+    Another kind of environment also replaces a persistent one at a path.
+    """
+    if values.get("env", "") not in ("", "persistent"):
+        values = {"venv": "", **values}
     own = dict(settings.own) | {key: value for key, value in values.items() if key in OWN}
     others = {key: value for key, value in values.items() if key not in OWN}
     return replace(settings, **others, own=tuple(sorted(own.items())))  # type: ignore[arg-type]  # checked by the parser

@@ -6,6 +6,7 @@ import pytest
 from support.cases import each
 
 from uv_argo_magic.core.spec import settings_parser
+from uv_argo_magic.core.spec.settings import Settings
 from uv_argo_magic.errors import SpecError
 
 
@@ -111,6 +112,12 @@ def test_repeated_assignments_extend_lists_and_replace_others():
     }
     with pytest.raises(SpecError, match="--set panel has no value"):
         settings_parser.parse_assignments(["panel"])
+
+
+def test_another_kind_of_environment_replaces_a_path():
+    settings = settings_parser.updated(Settings(), {"venv": "/x"})
+    assert settings_parser.updated(settings, {"env": "ephemeral"}).environment == "ephemeral"
+    assert settings_parser.updated(settings, {"env": "persistent"}).venv == "/x"
 
 
 def test_every_field_has_help_and_can_be_formatted():
