@@ -135,7 +135,7 @@ class Settings:
         "script",
         "cluster",
         "how packages are installed: script (with the image's uv), runtime (uv is installed first, for an image "
-        "without it) or init (in an init container; the cell's container has neither uv nor credentials)",
+        "without it) or init (in an init container; the cell's container needs no uv and has no index credentials)",
     )
     store: str = _setting(
         "",
