@@ -100,7 +100,7 @@ def parse_setting(key: str, value: object) -> Value:
         complete()
     if name not in FIELDS:
         raise unknown("setting", key, FIELDS)
-    read, _ = _READERS[TYPES[name]]
+    read, _ = _reader(name)
     try:
         parsed = read(value)
     except (TypeError, ValueError, OverflowError):
@@ -141,7 +141,7 @@ def parse_assignments(texts: Iterable[str]) -> tuple[tuple[str, Value], ...]:
 
 def example(key: str) -> str:
     """An example of a value."""
-    return str(FIELDS[key].metadata.get("example", _READERS[TYPES[key]][1]))
+    return str(FIELDS[key].metadata.get("example", _reader(key)[1]))
 
 
 def suggested_values(key: str) -> tuple[str, ...]:
@@ -190,6 +190,19 @@ def _flag(value: object) -> bool:
 NONE = "none"
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *([kmg]i?)?(?:b|bytes)?", re.IGNORECASE)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool):
+        raise TypeError(value)
+    if isinstance(value, int) and value >= 0:
+        return value
+    text = _str(value).strip().replace("_", "")
+    if text.lower() == NONE:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(value)
+    return int(text)
 
 
 def parse_size(value: object) -> int:
@@ -305,9 +318,13 @@ def _value(value: object) -> str:
 # Type of a field -> its reader, and an example of a value.
 _READERS: dict[object, tuple[Callable[[object], Value], str]] = {
     bool: (_flag, "true"),
-    int: (parse_size, "8MiB"),
+    int: (_count, "4"),
     float: (parse_time, "5m"),
     str: (_str, "VALUE"),
     tuple[str, ...]: (_texts, "A,B"),
     tuple[tuple[str, str], ...]: (_pairs, "NAME=VALUE"),
 }
+
+
+def _reader(key: str) -> tuple[Callable[[object], Value], str]:
+    return (parse_size, "8MiB") if FIELDS[key].metadata["unit"] == "bytes" else _READERS[TYPES[key]]
