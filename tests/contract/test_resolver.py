@@ -391,6 +391,12 @@ def test_refused_connection_is_unresolved_and_offline_an_error(resolve):
         resolve("alpha", offline=True)
 
 
+def test_offline_error_names_the_folder_of_wheels(resolve, tmp_path):
+    with pytest.raises(ResolutionError, match="offline mode is on") as caught:
+        resolve("alpha", offline=True, find_links=(str(tmp_path),))
+    assert caught.value.hint.startswith(f"Add a wheel to {tmp_path}, or run once")
+
+
 def test_offline_sends_no_requests(index, resolve):
     index.add("alpha", "1.0")
     with pytest.raises(ResolutionError, match="offline mode is on"):

@@ -318,6 +318,10 @@ class Resolver:
         if rc:
             names = (item.name for item in requirements.items)
             failure = replace(install_errors.classify(rc, stderr), blamed=install_errors.blamed(rc, stderr, names))
+            folders = " or ".join(link for link in self.settings.find_links if "://" not in link)
+            if failure.cause == "offline" and folders:
+                hint = f"Add a wheel to {folders}, or run once with --set offline=false to fill the cache."
+                failure = replace(failure, hint=hint)
             failure = self._with_nearest(failure, requirements, question, cancelled)
             failure = self._with_pythons(failure, requirements, question, cancelled)
             return mention_base_packages(failure, stderr, interpreter)

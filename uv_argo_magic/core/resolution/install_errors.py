@@ -256,7 +256,7 @@ _RULES = (
         cause="offline",
         pattern=r"network was disabled|not found in the cache",
         sentence="{package} is not in uv's cache, and offline mode is on.",
-        hint="Run once with --set offline=false to fill the cache.",
+        hint="Run once with --set offline=false to fill the cache, or add a wheel to a folder of find_links.",
     ),
     _Rule(
         cause="url",
