@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
+import zoneinfo
 
 import pytest
 from support.waiting import until_printed
@@ -63,6 +65,13 @@ def test_objects_are_pulled_as_sealed_values():
     assert (model.run, model.type, model.lock) == (run.id, "Model", run.lock().key)
     assert argo.run("y = model(2)", push={"model": model}, pull="y").values == {"y": 6}
     assert model.open()(5) == 15
+
+
+def test_time_with_a_zoneinfo_zone_is_pushed_and_pulled():
+    time = dt.datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))
+    run = argo.run("back = {'times': [time]}", push={"time": time}, pull="back")
+    assert run.values["back"] == {"times": [time]}
+    assert run.values["back"]["times"][0].tzinfo is time.tzinfo
 
 
 SLOW_TO_PICKLE = """

@@ -162,26 +162,37 @@ def unpack(tree):
     except (MissingLibrary, Invalid):
         raise
     except Exception as error:  # libraries raise many kinds of errors for invalid data
+        if type(error).__name__ == "ZoneInfoNotFoundError":
+            raise MissingLibrary("tzdata") from error
         raise Invalid("tag %r: %r" % (name, error)) from error
 
 
-def _offset(zone):
-    """The fixed UTC offset in microseconds; time zones with rules cannot be sent."""
+def _pack_zone(zone):
+    """None, the fixed UTC offset in microseconds, or the key of a zoneinfo time zone; others cannot be sent."""
     if zone is None:
         return None
-    if type(zone) is not dt.timezone:
-        raise NotPlain("has a time zone with rules", "Use {}.astimezone(datetime.timezone.utc) instead.")
-    return zone.utcoffset(None) // dt.timedelta(microseconds=1)
+    if type(zone) is dt.timezone:
+        return zone.utcoffset(None) // dt.timedelta(microseconds=1)
+    if type(zone).__module__ == "zoneinfo" and type(zone).__name__ == "ZoneInfo" and zone.key:
+        return zone.key
+    raise NotPlain("has a time zone without a zoneinfo key", "Use {}.astimezone(datetime.timezone.utc) instead.")
+
+
+def _read_zone(tree):
+    if tree is None:
+        return None
+    if isinstance(tree, str):
+        return __import__("zoneinfo").ZoneInfo(tree)
+    return dt.timezone(dt.timedelta(microseconds=tree))
 
 
 def _clock(value):
-    return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, _offset(value.tzinfo)]
+    return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, _pack_zone(value.tzinfo)]
 
 
 def _read_clock(kind, body):
-    text, fold, offset = body
-    zone = None if offset is None else dt.timezone(dt.timedelta(microseconds=offset))
-    return kind.fromisoformat(text).replace(fold=fold, tzinfo=zone)
+    text, fold, zone = body
+    return kind.fromisoformat(text).replace(fold=fold, tzinfo=_read_zone(zone))
 
 
 def raw(tree):

@@ -10,6 +10,7 @@ import fractions
 import math
 import pathlib
 import sys
+import zoneinfo
 
 import pytest
 from hypothesis import given
@@ -56,14 +57,18 @@ def is_same(a, b):
     if isinstance(a, decimal.Decimal):
         return a.as_tuple() == b.as_tuple()
     if isinstance(a, dt.datetime | dt.time):
-        return a == b and a.fold == b.fold and a.utcoffset() == b.utcoffset()
+        return a == b and a.fold == b.fold and type(a.tzinfo) is type(b.tzinfo) and a.tzname() == b.tzname()
     return a == b
 
 
-OFFSETS = st.none() | st.integers(-86399, 86399).map(lambda s: dt.timezone(dt.timedelta(seconds=s)))
+ZONES = (
+    st.none()
+    | st.integers(-86399, 86399).map(lambda s: dt.timezone(dt.timedelta(seconds=s)))
+    | st.sampled_from(["Europe/Berlin", "America/New_York", "UTC"]).map(zoneinfo.ZoneInfo)
+)
 ATOMS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text() | st.binary()
-    | st.dates() | st.datetimes(timezones=OFFSETS) | st.times(timezones=OFFSETS) | st.timedeltas() | st.uuids()
+    | st.dates() | st.datetimes(timezones=ZONES) | st.times(timezones=ZONES) | st.timedeltas() | st.uuids()
     | st.decimals(allow_nan=False) | st.sampled_from(["@", "v"])
 )  # fmt: skip
 # Without nan, since it does not equal itself and so cannot be compared in sets.
@@ -117,7 +122,7 @@ LOOP.append({"again": LOOP})
 DEEP: list = []
 for _ in range(300):
     DEEP = [DEEP]
-BERLIN = type("Berlin", (dt.tzinfo,), {"utcoffset": lambda *_: dt.timedelta(hours=1), "dst": lambda *_: None})()
+LIKE_BERLIN = type("Berlin", (dt.tzinfo,), {"utcoffset": lambda *_: dt.timedelta(hours=1), "dst": lambda *_: None})()
 
 REFUSED = [
     (Other(), "x is a tests Other", "the data in it"),
@@ -132,7 +137,11 @@ REFUSED = [
     (iter([]), "x is a list_iterator", "the data in it"),
     (len, "x is a builtin_function_or_method", "the data in it"),
     (fractions.Fraction(1, 2), "x is a fractions Fraction", "(x.numerator, x.denominator)"),
-    (dt.datetime(2026, 1, 1, tzinfo=BERLIN), "x has a time zone with rules", "x.astimezone(datetime.timezone.utc)"),
+    (
+        dt.datetime(2026, 1, 1, tzinfo=LIKE_BERLIN),
+        "x has a time zone without a zoneinfo key",
+        "x.astimezone(datetime.timezone.utc)",
+    ),
     (LOOP, "x[1]['again'] contains itself", "parts"),
     (DEEP, "is nested more than 200 deep", "a flatter one"),
 ]
@@ -144,6 +153,18 @@ def test_unsupported_values_are_rejected_with_an_alternative(value, reason, alte
         core.encode("x", value, LIMIT)
     assert reason in exc_info.value.message
     assert alternative in exc_info.value.hint
+
+
+def test_zone_that_is_not_known_here_names_tzdata():
+    with pytest.raises(core.MissingLibrary, match="needs tzdata"):
+        core.decode('{"@": "datetime", "v": ["2026-01-01T00:00:00", 0, "Mars/Olympus"]}')
+
+
+def test_zone_without_a_key_is_rejected():
+    with pathlib.Path(zoneinfo.TZPATH[0], "Europe/Berlin").open("rb") as file:
+        zone = zoneinfo.ZoneInfo.from_file(file)
+    with pytest.raises(core.NotPlain, match="time zone without a zoneinfo key"):
+        core.encode("x", [dt.datetime(2026, 1, 1, tzinfo=zone)], LIMIT)
 
 
 def test_dataclasses_and_enums_survive_a_round_trip():
@@ -163,7 +184,7 @@ INVALID_TEXTS = [
     "", "{", "nonsense", '{"@": 1}', '{"@": "pickle", "v": ""}', '{"@": "tuple"}', '{"@": "tuple", "v": 1}',
     '{"@": "float", "v": "1"}', '{"@": "int", "v": "zz"}', '{"@": "int", "v": 1}', '{"@": "bytes", "v": "?"}', '{"@": "set", "v": [[]]}',
     '{"@": "dict", "v": [[1]]}', '{"@": "dict", "v": [[[], 1]]}', '{"@": "Decimal", "v": "x"}', '{"@": "UUID", "v": "x"}',
-    '{"@": "datetime", "v": ["2026-01-01", 0]}', '{"@": "date", "v": "x"}', '{"@": "timedelta", "v": [1e400]}', "[" * 100_000,
+    '{"@": "datetime", "v": ["2026-01-01", 0]}', '{"@": "datetime", "v": ["2026-01-01", 0, "../../etc/passwd"]}', '{"@": "date", "v": "x"}', '{"@": "timedelta", "v": [1e400]}', "[" * 100_000,
     '{"@": "sealed", "v": "gASVDAAAAAAAAAB9lIwBYZRLAXMu", "format": "pickle", "python": "3.11"}', '{"@": "buffer", "v": 0}',
 ]  # fmt: skip
 
