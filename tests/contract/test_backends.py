@@ -282,6 +282,7 @@ def test_full_output_is_in_the_history(begin):
     run.wait(60)
     lines = (history.get(run.id).folder / "output.log").read_text().splitlines()
     assert (len(lines), lines[-1]) == (100_000, "line 99999")
+    assert "lines omitted; full output: " in run.logs()
 
 
 @ONLY_LOCAL

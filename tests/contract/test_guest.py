@@ -471,6 +471,20 @@ def test_log_budget_0_is_unlimited(tmp_path: Path) -> None:
     assert [value.problem for value in state.values] == [""]
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("line", ["x" * 50, "ä" * 25, "x\r" * 25])
+def test_small_log_budget_is_kept(tmp_path: Path, line: str, stream: str) -> None:
+    line = "'%d ' % i + " + repr(line)
+    cell = f"import sys\nfor i in range(2000): print({line}, file=sys.{stream}, flush=True)\nprint('last')"
+    log = start_guest(tmp_path, cell, log_budget=20_000).read()
+    assert len(log) < 25_000
+    state = fold(log_reader.decode(log, NONCE))
+    (index,) = [index for index, out in enumerate(state.outputs) if isinstance(out, ev.Skipped)]
+    tail = [out for out in state.outputs[index + 1 :] if out.stream == stream]
+    assert tail[0].text.split()[0].isdecimal()
+    assert sum(len(out.text) for out in tail) > 3000
+
+
 def test_nothing_is_omitted_if_output_just_fits(tmp_path: Path) -> None:
     state = run(tmp_path, "print('x' * 30_000)\nprint('last')", log_budget=20_000)
     assert text_of(state).endswith("last\n")

@@ -232,3 +232,14 @@ def test_tables_in_a_pipe_are_not_cut(folder, monkeypatch, capsys):
 def test_version_is_printed(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"uv-argo {uv_argo_magic.__version__}\n"
+
+
+def test_logs_command_prints_output_beyond_the_log_budget(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    (tmp_path / "cell.py").write_text("for i in range(20_000): print('line', i)")
+    assert main(["run", str(tmp_path / "cell.py"), "--set", "log_budget=100k"]) == 0
+    shown = capsys.readouterr()
+    assert "lines omitted; full output: " in shown.err
+    assert shown.out.count("\n") < 20_000
+    assert main(["logs"]) == 0
+    assert capsys.readouterr().out == "".join(f"line {i}\n" for i in range(20_000))

@@ -114,7 +114,7 @@ def _logs(name: str, history: History, configuration: Config, notebook: str | No
         return (entry.log() if raw else run_text.log(entry.state())) + f"[later output is not available: {problem}]\n"
     remote = ref.remote
     if remote is None or (entry is not None and entry.live):
-        return "" if entry is None else entry.log() if raw else run_text.log(entry.state())
+        return "" if entry is None else entry.log() if raw else run_text.log(entry.state(), entry.output())
     texts = [item for item in ref.source.watch(remote.name, follow=False) if isinstance(item, str)]
     text = "".join(texts)
     return text if raw else run_text.log(fold(log_reader.decode(text, remote.nonce), RunState(run=ref.id)))

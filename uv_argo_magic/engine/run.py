@@ -22,8 +22,8 @@ from uv_argo_magic._os import interrupts, threads
 from uv_argo_magic.backends import base
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import events, log_reader
-from uv_argo_magic.core.protocol.state import Restarted, RunState, fold
-from uv_argo_magic.core.view import messages
+from uv_argo_magic.core.protocol.state import Gap, Restarted, RunState, fold
+from uv_argo_magic.core.view import messages, run_text
 from uv_argo_magic.errors import ArgoMagicError, BackendError, BackendUnavailable, ProtocolError
 from uv_argo_magic.history.recorder import Recorder
 from uv_argo_magic.renderers.remote_result import RemoteResult
@@ -173,10 +173,9 @@ class Run:
         return self.state.installed.packages if self.state.installed else ()
 
     def logs(self) -> str:
-        """The cell's text output so far: stdout and stderr in order."""
-        kinds = events.Lines | events.Text | events.Traceback
-        texts = (output.text for output in self.state.outputs if isinstance(output, kinds))
-        return "".join(texts)
+        """The cell's text output so far: stdout and stderr in order, with a line where a part is missing."""
+        kinds = events.Lines | events.Text | events.Traceback | events.Skipped | Gap
+        return "".join(run_text.output_text(output) for output in self.state.outputs if isinstance(output, kinds))
 
     def follow(
         self,

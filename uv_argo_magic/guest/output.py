@@ -16,6 +16,7 @@ import time
 
 LONG_LINE = 7000  # below log_writer.LONGEST, which the container runtime does not split
 TAIL = 128 * 1024
+STEP = 2048  # bytes by which the text can exceed the budget
 SNAPSHOT_SECONDS = 2.0
 PARTIAL_SECONDS = 0.04
 REDRAWS = 50
@@ -41,6 +42,7 @@ class Output:
     def __init__(self, log, budget, path):
         self.log = log
         self.text_budget = budget * 3 // 4
+        self.tail_budget = min(TAIL, budget // 4)
         self.path = path
         self.file = None
         self.held = False
@@ -53,8 +55,13 @@ class Output:
         self.partial_at = 0.0
 
     def feed(self, source, data):
-        """Add data from one source."""
+        """Add data from one source; in small steps, if the budget can end within it."""
         self._keep(data)
+        step = STEP if self.log.spent + len(data) > self.text_budget else len(data)
+        for start in range(0, len(data), step or 1):
+            self._feed(source, data[start : start + step])
+
+    def _feed(self, source, data):
         if self.last is not None and self.last is not source:
             self.flush()
         text = source.decoder.decode(data)
@@ -187,7 +194,7 @@ class Output:
         self.held_bytes += size
         self.tail.append((stream, text))
         self.tail_bytes += size
-        while self.tail_bytes - len(self.tail[0][1]) > TAIL:
+        while self.tail_bytes - len(self.tail[0][1]) > self.tail_budget:
             self.tail_bytes -= len(self.tail.popleft()[1])
         now = time.monotonic()
         if now >= self.snapshot_at:

@@ -173,17 +173,15 @@ def _pack_zone(zone):
         return None
     if type(zone) is dt.timezone:
         return zone.utcoffset(None) // dt.timedelta(microseconds=1)
-    if type(zone).__module__ == "zoneinfo" and type(zone).__name__ == "ZoneInfo" and zone.key:
+    if type(zone).__module__ == "zoneinfo" and zone.key:
         return zone.key
     raise NotPlain("has a time zone without a zoneinfo key", "Use {}.astimezone(datetime.timezone.utc) instead.")
 
 
 def _read_zone(tree):
-    if tree is None:
-        return None
     if isinstance(tree, str):
         return __import__("zoneinfo").ZoneInfo(tree)
-    return dt.timezone(dt.timedelta(microseconds=tree))
+    return None if tree is None else dt.timezone(dt.timedelta(microseconds=tree))
 
 
 def _clock(value):

@@ -161,9 +161,16 @@ class RunRecord:
 
     def log(self) -> str:
         """The whole log; "" if there is none."""
+        return self._text_of("log.txt")
+
+    def output(self) -> str:
+        """Everything that the cell printed, even if the log lacks a part; "" unless the run ended on this machine."""
+        return self._text_of("output.log") if self.summary else ""
+
+    def _text_of(self, name: str) -> str:
         with (
             contextlib.suppress(OSError),
-            (self.folder / "log.txt").open(encoding="utf-8", errors="replace", newline="") as file,
+            (self.folder / name).open(encoding="utf-8", errors="replace", newline="") as file,
         ):
             return file.read()
         return ""

@@ -13,14 +13,33 @@ if TYPE_CHECKING:
     from uv_argo_magic.core.protocol.state import Output, RunState
 
 
-def log(state: RunState) -> str:
-    """The log for people: the output of uv, then that of the cell, then its error."""
+def log(state: RunState, full_output: str = "") -> str:
+    """The log for people: the output of uv, then that of the cell, then its error.
+
+    `full_output` is all that the cell printed, if known; it replaces output that was omitted.
+    """
     text = "".join(line if line.endswith("\n") else line + "\n" for line in state.install_log)
-    text += "".join(output_text(output) for output in state.outputs)
+    outputs = _with_full_output(tuple(state.outputs), full_output) if full_output else state.outputs
+    text += "".join(output_text(output) for output in outputs)
     if state.error:
         error = json.loads(state.error)
         text += ("" if not text or text.endswith("\n") else "\n") + f"{error.get('ename')}: {error.get('evalue')}\n"
     return text
+
+
+def _with_full_output(outputs: tuple[Output, ...], full_output: str) -> tuple[Output, ...]:
+    """The outputs, with what was printed after the head as one text; the log does not tell what was shown within it."""
+    skipped = next((index for index, output in enumerate(outputs) if isinstance(output, ev.Skipped)), None)
+    if skipped is None:
+        return outputs
+    printed = (ev.Lines, ev.Text)
+    end = max((index + 1 for index, output in enumerate(outputs[:skipped]) if isinstance(output, printed)), default=0)
+    head = outputs[:end]
+    text = "".join(output.text for output in head if isinstance(output, printed))
+    if not full_output.startswith(text):  # some redraws of a progress bar were left out
+        head, text = tuple(output for output in head if not isinstance(output, printed)), ""
+    rest = tuple(output for output in outputs[end:] if not isinstance(output, (*printed, ev.Skipped)))
+    return (*head, ev.Lines(text=full_output.removeprefix(text)), *rest)
 
 
 def output_text(output: Output) -> str:

@@ -5,6 +5,7 @@ Rules:
 - Until the head is full, text passes unchanged and immediately.
 - A carriage return redraws its line. The first redraws of a line all pass, then every 2nd, every 4th and so on; the
   last one always passes.
+- Output that the runner has omitted is part of the same line, if it follows the head.
 - Displays and tracebacks pass up to a number and a total size; results, gaps and restarts always pass. Clearing resets
   all counts.
 """
@@ -95,10 +96,22 @@ class OutputTruncator:
             case ev.ClearOutput():
                 self._begin()
                 return (output,)
+            case ev.Skipped() if self._holding:
+                self._leave_tail()
+                self.left_lines += output.lines
+                self.left_chars += output.bytes
+                return ()
             case ev.Result() | ev.Skipped() | Gap() | Restarted():
                 return (output,)
             case _:  # pragma: no cover
                 assert_never(output)
+
+    def _leave_tail(self) -> None:
+        """Count the tail so far as omitted, because the output after it was omitted too."""
+        self.left_lines += sum(chunk.text.endswith("\n") for chunk in self._tail_chunks)
+        self.left_chars += self._tail_chars
+        self._tail_chunks.clear()
+        self._tail_chars = 0
 
     def finish(self) -> tuple[Emitted, ...]:
         """Return the outputs to show at the end: the rest of unfinished lines, the line on omissions, and the tail."""

@@ -50,3 +50,33 @@ def test_log_has_output_of_uv_cell_and_error():
 def test_log_with_missing_lines_has_a_remark():
     log = write(HELLO) + write("lost\n", ("exit", {"reason": "ok"}), n=1).splitlines(keepends=True)[-1]
     assert run_text.log(play(log)).startswith("[1 line of the log missing: ")
+
+
+SHORTENED = (
+    HELLO,
+    "one\n",
+    ("display", {"data": {"text/plain": "shown"}}),
+    ("text", {"stream": "stderr", "text": "two\n"}),
+    ("traceback", {"error": {}, "text": "TypeError: no html\n"}),
+    ("skipped", {"lines": 1, "bytes": 6, "path": "p"}),
+    ("text", {"stream": "stdout", "text": "four\n"}),
+    ("result", {"data": {"text/plain": "5"}}),
+    ("exit", {"reason": "ok"}),
+)
+
+
+@each(
+    ("full_output", "expected"),
+    [
+        ("", "one\nshown\ntwo\nTypeError: no html\n[1 line omitted; full output: p]\nfour\n5\n"),
+        ("one\ntwo\nthree\nfour\n", "one\nshown\ntwo\nthree\nfour\nTypeError: no html\n5\n"),
+        ("\rone\ntwo\nthree\n", "shown\n\rone\ntwo\nthree\nTypeError: no html\n5\n"),
+    ],
+)
+def test_full_output_replaces_omitted_output(full_output, expected):
+    assert run_text.log(play(write(*SHORTENED)), full_output) == expected
+
+
+def test_full_output_is_not_needed_if_nothing_was_omitted():
+    log = write(HELLO, "one\n", ("display", {"data": {"text/plain": "shown"}}), "two\n", ("exit", {"reason": "ok"}))
+    assert run_text.log(play(log), "one\ntwo\n") == "one\nshown\ntwo\n"

@@ -199,7 +199,6 @@ def test_clearing_output_resets_the_limits():
     "output",
     [
         ev.Result(**STAMP, data=(("text/plain", '"1"'),)),
-        ev.Skipped(**STAMP, lines=1, bytes=2),
         Gap(lines=1, reason="x"),
         Restarted(boot="c"),
     ],
@@ -208,3 +207,17 @@ def test_results_and_remarks_are_never_omitted(output):
     truncator = OutputTruncator(head=0, tail=0, displays=0)
     assert truncator.feed(out("gone\n")) == ()
     assert truncator.feed(output) == (output,)
+
+
+def test_output_that_the_runner_omitted_is_part_of_the_same_line():
+    lines = [f"{n}\n" for n in range(40)]
+    skipped = ev.Skipped(**STAMP, lines=960, bytes=9000)
+    now, end = run(OutputTruncator(head=10, tail=30), out("".join(lines[:30])), skipped, out("".join(lines[30:])))
+    assert text_of(now) == "".join(lines[:10])
+    assert text_of(end) == "[980 lines omitted; full log: %argo logs]\n" + "".join(lines[30:])
+
+
+def test_remark_of_the_runner_is_shown_if_nothing_else_is_omitted():
+    skipped = ev.Skipped(**STAMP, lines=960, bytes=9000)
+    now, end = run(OutputTruncator(), out("first\n"), skipped, out("last\n"))
+    assert (now, end) == ([Chunk(stream="stdout", text="first\n"), skipped, Chunk(stream="stdout", text="last\n")], [])
