@@ -138,6 +138,21 @@ def test_errors_have_line_numbers_of_the_cell(tmp_path, cell, line, columns):
         assert (frames[-1]["col"], frames[-1]["end_col"]) == columns
 
 
+@pytest.mark.parametrize(
+    ("cell", "lines"),
+    [
+        ("x = 1\n%time 1 / 0", [3]),
+        ("x = 1\n%time x = 1 / 0", [3]),
+        ("def f(): 1 / 0\n\n%timeit -n 1 -r 1 f()", [4, 2]),
+        ("%%timeit -n 1 -r 1\nx = 1\ny = 2\n1 / 0", [2, 5]),
+        ("%%time\nx = 1\n1 / 0", [2, 4]),
+    ],
+)
+def test_timed_code_is_not_mistaken_for_the_first_line_of_the_cell(tmp_path, cell, lines):
+    frames = error(run(tmp_path, cell))["frames"]
+    assert [frame["line"] for frame in frames if frame["cell"]] == lines
+
+
 def test_libraries_detect_a_notebook(tmp_path):
     cell = """
 import builtins, importlib.metadata, importlib.util, sys

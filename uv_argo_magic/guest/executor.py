@@ -85,8 +85,8 @@ class Executor:
         yield self._awaits(tree)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         if tree.body:
-            yield self.compiled(tree, "exec")
-        value = None if last is None else (yield self.compiled(ast.Expression(last.value), "eval"))
+            yield self.compiled(tree, "exec", text)
+        value = None if last is None else (yield self.compiled(ast.Expression(last.value), "eval", text))
         return None if _silenced(text) else value
 
     def run(self, steps):
@@ -162,9 +162,10 @@ class Executor:
             _move(tree, translated, self._lines)
         return tree
 
-    def compiled(self, tree, mode):
-        """Compile a syntax tree from `parse`; a top-level `await` is allowed."""
-        code = _unwound(compile, tree, self.file, mode, AWAIT | self.flags, dont_inherit=True)
+    def compiled(self, tree, mode, text=""):
+        """Compile a syntax tree from `parse`; `text` is that of a magic. A top-level `await` is allowed."""
+        file = "<magic>" if text and text not in self._texts else self.file
+        code = _unwound(compile, tree, file, mode, AWAIT | self.flags, dont_inherit=True)
         self.flags |= code.co_flags & _FUTURE
         return code
 

@@ -175,13 +175,7 @@ def _pack_zone(zone):
         return zone.utcoffset(None) // dt.timedelta(microseconds=1)
     if type(zone).__module__ == "zoneinfo" and zone.key:
         return zone.key
-    raise NotPlain("has a time zone without a zoneinfo key", "Use {}.astimezone(datetime.timezone.utc) instead.")
-
-
-def _read_zone(tree):
-    if isinstance(tree, str):
-        return __import__("zoneinfo").ZoneInfo(tree)
-    return None if tree is None else dt.timezone(dt.timedelta(microseconds=tree))
+    raise NotPlain("has an unnamed time zone", "Use {}.astimezone(datetime.timezone.utc) instead.")
 
 
 def _clock(value):
@@ -190,7 +184,11 @@ def _clock(value):
 
 def _read_clock(kind, body):
     text, fold, zone = body
-    return kind.fromisoformat(text).replace(fold=fold, tzinfo=_read_zone(zone))
+    if isinstance(zone, str):
+        zone = __import__("zoneinfo").ZoneInfo(zone)
+    elif zone is not None:
+        zone = dt.timezone(dt.timedelta(microseconds=zone))
+    return kind.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
 def raw(tree):

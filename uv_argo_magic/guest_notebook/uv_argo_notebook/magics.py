@@ -92,7 +92,7 @@ class Magics:
         function.body[2].body = self.executor.parse(statement).body or [ast.Pass()]
         function.body[0:1] = self.executor.parse(setup).body
         ast.fix_missing_locations(tree)
-        exec(compile(tree, self.executor.file, "exec"), self.names)  # noqa: S102 - the user's statement
+        exec(self.executor.compiled(tree, "exec", statement), self.names)  # noqa: S102 - the user's statement
         timer = timeit.Timer(timer=time.process_time if "c" in options else time.perf_counter)
         timer.inner = self.names.pop("inner")
         repeat, number = int(options.get("r", 7)), int(options.get("n", 0))
