@@ -119,10 +119,16 @@ def test_unavailable_index_falls_back_to_earlier_versions(shell, index, argo):
     assert "Using the versions of 20" in captured.outputs[0].data["text/plain"]
     with pytest.raises(ResolutionError, match="503"):
         argo("lock --upgrade")
-    shell.user_ns["__session__"] = "b.ipynb"
-    with capture_output() as captured, pytest.raises(Exception, match="503"):
-        shell.run_cell_magic("argo", '--deps "alpha<9"', "import alpha")
-    assert "Versions will be resolved in the pod instead." in captured.outputs[0].data["text/plain"]
+
+
+@pytest.mark.parametrize(("line", "cell"), [('--deps "alpha<9"', "import alpha"), ("", "%pip install alpha")])
+def test_unavailable_index_fails_before_a_run_on_this_machine(shell, index, tmp_path, line, cell):
+    index.misbehave("alpha", "503")
+    with capture_output() as captured, pytest.raises(ResolutionError, match="503") as caught:
+        shell.run_cell_magic("argo", line, cell)
+    assert caught.value.hint
+    assert "pod" not in str(captured.outputs) + captured.stdout + captured.stderr
+    assert not History(tmp_path / "home" / "data" / "runs").list()
 
 
 def test_lock_rejects_invalid_arguments(shell, argo, tmp_path):

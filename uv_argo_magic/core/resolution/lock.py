@@ -155,9 +155,10 @@ def _package(data: dict[str, object]) -> Package:
 
 @frozen
 class Unresolved:
-    """The reason why the requirements could not be resolved on this machine; the guest resolves them in the pod.
+    """The reason why the requirements could not be resolved on this machine, and what to do about it.
 
-    `hint` says how they can be resolved here. The history does not store it.
+    A pod resolves them itself. A run on this machine cannot start. `hint` says how they can be resolved here; the history
+    does not store it.
     """
 
     lines: tuple[str, ...]

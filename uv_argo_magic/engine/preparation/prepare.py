@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uv_argo_magic import sessions, values
 from uv_argo_magic._os import paths
 from uv_argo_magic.backends import base, lookup
-from uv_argo_magic.core.resolution.lock import Lock, Resolution
+from uv_argo_magic.core.resolution.lock import Lock, Resolution, Unresolved
 from uv_argo_magic.core.spec import indexes
 from uv_argo_magic.engine import checks
 from uv_argo_magic.engine.preparation import ipython_syntax
@@ -129,7 +129,11 @@ def _refuse_passwords(settings: Settings) -> None:
 def _resolve(
     target: RunTarget, notebook: str, *, upgrade: bool, save: bool, cancelled: threading.Event | None
 ) -> tuple[RunTarget, Resolution]:
-    """The lock, and the target with the final requirements: IPython is added for a notebook's cell that needs it."""
+    """The lock, and the target with the final requirements: IPython is added for a notebook's cell that needs it.
+
+    Raises:
+        ResolutionError: no versions satisfy the requirements, or the cell runs on this machine and no index responds.
+    """
     requirements, interpreter = target.spec.requirements, target.interpreter
     if not target.spec.script:
         names = (item.name for item in requirements.items)
@@ -143,7 +147,14 @@ def _resolve(
         if more != requirements:
             requirements = more
             resolution = resolver.lock(more, upgrade=upgrade, save=save, cancelled=cancelled)
+    _refuse_unresolved(target, resolution)
     return replace(target, spec=replace(target.spec, requirements=requirements)), resolution
+
+
+def _refuse_unresolved(target: RunTarget, resolution: Resolution) -> None:
+    """Raise if the run would ask the same index from this machine again."""
+    if isinstance(resolution, Unresolved) and base.Capability.LOCAL in target.backend.capabilities:
+        raise ResolutionError(resolution.reason, hint=resolution.hint)
 
 
 def _lock_installs(
@@ -177,6 +188,7 @@ def _lock_installs(
                     raise
                 resolver = target.resolver(notebook)
                 raise sessions.packages.conflict(session.name, requirements, resolver, present, problem) from problem
+        _refuse_unresolved(target, lock)
         if not isinstance(lock, Lock):
             raise SpecError(
                 f"%pip {argument}: the versions cannot be resolved here ({lock.reason.rstrip('.')})",
