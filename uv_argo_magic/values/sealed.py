@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uv_argo_magic.core import humanize
 from uv_argo_magic.core.frozen import frozen
 from uv_argo_magic.core.protocol import values
+from uv_argo_magic.core.stand_ins import StandIn
 from uv_argo_magic.errors import ArgoMagicError, PolicyError
 from uv_argo_magic.guest_values import files, pickles, trees
 from uv_argo_magic.policy import files as files_of_policies
@@ -41,8 +42,12 @@ class Origin:
     packages: tuple[tuple[str, str], ...] = ()
 
 
+class SealedValueError(ArgoMagicError, AttributeError, TypeError):
+    """The value is needed, but it is sealed."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Sealed:
+class Sealed(StandIn):
     """A pickled value of a run: its type, size (bytes), SHA-256, run, lock and preview.
 
     `--push` sends it without unpickling it; `open` unpickles it in the notebook.
@@ -77,6 +82,13 @@ class Sealed:
         origin = html.escape(f"{humanize.size(self.size)}, from the run {self.run}")
         caption = f'Sealed {html.escape(self.type)} <span class="uv-volatile">{origin}</span>'
         return f"<div><small>{caption}</small></div>{self.view['text/html']}"
+
+    def _error(self, use: str) -> SealedValueError:
+        return SealedValueError(
+            f"{use} needs the value of {self.name}, a sealed {self.type}",
+            hint="Open it with .open() if you trust the cell that made it, or send it to another cell: "
+            f"--push {self.name}.",
+        )
 
     def read(self) -> tuple[str, list[values.Raw]]:
         """The text and the buffers of the pulled value.
