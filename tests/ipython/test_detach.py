@@ -478,6 +478,15 @@ def test_concurrent_views_end_with_the_same_state():
     assert [state.outcome for state in ends] == ["Lost"] * 3
 
 
+def test_repr_of_a_run_has_no_state_that_becomes_outdated():
+    backend = EndlessBackend()
+    run = start_run(backend)
+    assert repr(run) == f"<Run {run.id}>"
+    backend.may_end.set()
+    run.wait(60)
+    assert repr(run) == f"<Run {run.id}: Lost>"
+
+
 def test_result_binds_pulled_values():
     run = start_run(EndlessBackend())
     bound = {}

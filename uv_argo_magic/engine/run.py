@@ -138,7 +138,8 @@ class Run:
             threads.start(self._read, f"uv-argo-{run_id}")
 
     def __repr__(self) -> str:
-        return f"<Run {self.id}: {messages.title(self.state)}>"
+        # A notebook keeps this text under the cell, so it has no state that becomes outdated.
+        return f"<Run {self.id}: {self.status}>" if self.state.ended else f"<Run {self.id}>"
 
     @property
     def state(self) -> RunState:
