@@ -243,3 +243,18 @@ def test_logs_command_prints_output_beyond_the_log_budget(tmp_path, monkeypatch,
     assert shown.out.count("\n") < 20_000
     assert main(["logs"]) == 0
     assert capsys.readouterr().out == "".join(f"line {i}\n" for i in range(20_000))
+
+
+@pytest.mark.parametrize(
+    ("code", "end"),
+    [
+        ("x = 1\nif x\n    y\n", "  File \"cell.py\", line 2\n    if x\n        ^\nSyntaxError: expected ':'\n"),
+        ("exec('a b')\n", '  File "<string>", line 1\n    a b\n      ^\nSyntaxError: invalid syntax\n'),
+    ],
+)
+def test_syntax_error_is_shown_with_its_line_and_a_caret(tmp_path, monkeypatch, capsys, code, end):
+    monkeypatch.setenv("UV_ARGO_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cell.py").write_text(code)
+    assert main(["run", "cell.py"]) == 1
+    assert capsys.readouterr().err.endswith(end)

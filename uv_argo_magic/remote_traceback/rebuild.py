@@ -69,7 +69,8 @@ class Rebuilt(CellFailed):
         if self.remote.syntax is not None and shell is not None:
             return _syntax_lines(shell, self)
         if shell is None or _has_group(self):
-            summary = traceback.TracebackException(type(self), self, self.remote_traceback)
+            error = self if self.remote.syntax is None else _builtin_syntax_error(self, self.remote.syntax)
+            summary = traceback.TracebackException(type(error), error, self.remote_traceback)
             return "".join(summary.format()).rstrip("\n").split("\n")
         lines: list[str] = shell.InteractiveTB.structured_traceback(
             type(self), self, self.remote_traceback, tb_offset=0
@@ -228,18 +229,25 @@ def cell_namer(shell: Shell, line: str, cell: str, magic: str = "argo") -> Calla
 
 def _syntax_lines(shell: Shell, error: Rebuilt) -> list[str]:
     """IPython's output for a SyntaxError: its position, and the traceback of the code that was running."""
+    assert error.remote.syntax is not None  # noqa: S101 - the caller has checked it
+    error_here = _builtin_syntax_error(error, error.remote.syntax)
+    lines: list[str] = shell.SyntaxTB.structured_traceback(
+        type(error_here), error_here, traceback.extract_tb(error.remote_traceback)
+    )
+    return lines
+
+
+def _builtin_syntax_error(error: Rebuilt, syntax: Syntax) -> SyntaxError:
+    """The SyntaxError itself, which Python and IPython show with its line and a caret."""
     remote = error.remote
-    syntax = remote.syntax
-    assert syntax is not None  # noqa: S101 - the caller has checked it
     filename = error.cell_name if syntax.cell and error.cell_name else syntax.filename
     details: Any = (filename, syntax.lineno, syntax.offset, syntax.text, syntax.end_lineno, syntax.end_offset)
     error_here = BUILTIN_SYNTAX.get(remote.mro[0] if remote.mro else "", SyntaxError)(syntax.msg or "", details)
     for note in remote.notes:
         error_here.add_note(note)
-    lines: list[str] = shell.SyntaxTB.structured_traceback(
-        type(error_here), error_here, traceback.extract_tb(error.remote_traceback)
-    )
-    return lines
+    error_here.__cause__, error_here.__context__ = error.__cause__, error.__context__
+    error_here.__suppress_context__ = error.__suppress_context__
+    return error_here
 
 
 BUILTIN_SYNTAX = {cls.__name__: cls for cls in (SyntaxError, IndentationError, TabError)}
