@@ -20,7 +20,7 @@ _WRITTEN = {
 _OPERATIONS = """
     add and call contains delitem divmod floordiv ge getitem gt invert le lshift lt matmul mod mul neg or pos pow
     radd rand rdivmod rfloordiv rlshift rmatmul rmod rmul ror rpow rrshift rshift rsub rtruediv rxor setitem sub
-    truediv xor array index
+    truediv xor index
 """
 
 

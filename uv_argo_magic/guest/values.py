@@ -175,7 +175,7 @@ def _pack_zone(zone):
         return zone.utcoffset(None) // dt.timedelta(microseconds=1)
     if type(zone).__module__ == "zoneinfo" and zone.key:
         return zone.key
-    raise NotPlain("has an unnamed time zone", "Use {}.astimezone(datetime.timezone.utc) instead.")
+    raise NotPlain("has an unsupported time zone", "Use {}.astimezone(datetime.timezone.utc) instead.")
 
 
 def _clock(value):

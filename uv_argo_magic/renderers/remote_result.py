@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from uv_argo_magic.core.humanize import one_line
 from uv_argo_magic.core.stand_ins import StandIn
@@ -31,6 +31,9 @@ class RemoteResult(StandIn):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         del include, exclude  # IPython filters the result
         return self._data, self._metadata
+
+    def __array__(self, *_args: object, **_options: object) -> NoReturn:
+        raise self._error("numpy")
 
     def _error(self, use: str) -> RemoteValueError:
         return RemoteValueError(

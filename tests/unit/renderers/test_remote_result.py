@@ -26,6 +26,7 @@ RESULT = RemoteResult({"text/plain": "array([1, 2])"}, {})
         (float, "float()"),
         (lambda value: 3 in value, "in"),
         (lambda value: value < 3, "the operation lt"),
+        (lambda value: value.__array__(), "numpy"),
     ],
 )
 def test_using_the_value_is_an_error_with_a_hint(use, name):

@@ -42,5 +42,7 @@ def test_sealed_value_is_an_object_with_only_its_own_attributes():
     assert not hasattr(MODEL, "_repr_png_")
     assert getattr(MODEL, "predict", None) is None
     assert copy.copy(MODEL) != MODEL
+    numpy = pytest.importorskip("numpy")
+    assert list(numpy.array([MODEL, MODEL], dtype=object)) == [MODEL, MODEL]
     for other in (copy.copy(MODEL), copy.deepcopy(MODEL), pickle.loads(pickle.dumps(MODEL))):
         assert vars(other) == vars(MODEL)
