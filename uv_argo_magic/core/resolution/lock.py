@@ -157,8 +157,7 @@ def _package(data: dict[str, object]) -> Package:
 class Unresolved:
     """The reason why the requirements could not be resolved on this machine, and what to do about it.
 
-    A pod resolves them itself. A run on this machine cannot start. `hint` says how they can be resolved here; the history
-    does not store it.
+    A pod resolves them itself. A run on this machine cannot start. The history does not store `hint`.
     """
 
     lines: tuple[str, ...]
