@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from uv_argo_magic._os import descriptors, private_folder
-from uv_argo_magic.backends import local_limits
-from uv_argo_magic.core.spec.uv_environ import uv_process_environ
+from uv_argo_magic.backends import local_limits, prestart
 from uv_argo_magic.errors import BackendUnavailable
 
 if TYPE_CHECKING:
@@ -99,14 +98,9 @@ def _spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=err,
-                env=uv_process_environ(os.environ)
+                env=prestart.environment(os.environ, store=str(store), folder=str(folder), uv=find_uv_bin())
                 | dict(credentials)
-                | {
-                    "UV_ARGO_STORE": str(store),
-                    "UV_ARGO_RUN": str(folder),
-                    "UV_ARGO_UV": find_uv_bin(),
-                    "UV_ARGO_SESSION": json.dumps(described),
-                },
+                | {"UV_ARGO_SESSION": json.dumps(described)},
                 cwd=folder,
                 pass_fds=(write_end,),
                 start_new_session=True,

@@ -173,8 +173,15 @@ def record(*, python: str, guest: str, store: str, uv: str) -> tuple[str, str] |
 
 
 def environment(environ: Mapping[str, str], *, store: str, folder: str, uv: str) -> dict[str, str]:
-    """The environment variables of a supervisor, without the user's uv settings, which a resolution ignores too."""
-    return uv_process_environ(environ) | {"UV_ARGO_STORE": store, "UV_ARGO_RUN": folder, "UV_ARGO_UV": uv}
+    """The environment variables of a supervisor, without the user's uv settings, which a resolution ignores too.
+
+    PATH has no folder of a venv, such as the kernel's: its commands would use and change the packages of that venv.
+    """
+    folders = environ.get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join(folder for folder in folders if not os.path.isfile(f"{folder}/../pyvenv.cfg"))
+    return uv_process_environ(environ) | {
+        "UV_ARGO_STORE": store, "UV_ARGO_RUN": folder, "UV_ARGO_UV": uv, "PATH": path,
+    }  # fmt: skip
 
 
 def _spawn(command: list[str], folder: str, environ: Mapping[str, str]) -> tuple[Process, int]:

@@ -13,7 +13,7 @@ import sys
 import time
 
 from . import log_writer, output, processes, streams
-from .install import integrity
+from .install import integrity, thin_venv
 
 BOOT = (
     "import gc, sys; gc.disable(); sys.path.append(sys.argv[1]); from uv_argo_guest.execute import main; gc.enable(); "
@@ -45,6 +45,7 @@ class Process:
     def __init__(self, host, python, env):
         work = os.path.join(host.home, "work")
         os.makedirs(work)
+        thin_venv.add_pip(os.path.dirname(os.path.dirname(python)))
         self.pipe, pipe = os.pipe()
         self.out, out = os.pipe()
         self.err, err = os.pipe()
@@ -85,7 +86,13 @@ def _environment(python, home, extra):
     env.update(extra)
     scripts = os.path.dirname(python)
     env["VIRTUAL_ENV"] = os.path.dirname(scripts)
-    env["PATH"] = scripts + os.pathsep + env.get("PATH", os.defpath)
+    path = [scripts, env.get("PATH", os.defpath)]
+    uv = os.environ.get("UV_ARGO_UV")
+    if uv:  # on this machine, it may be in no folder of PATH
+        path.append(os.path.join(home, "bin"))
+        os.mkdir(path[-1])
+        os.symlink(uv, os.path.join(path[-1], "uv"))
+    env["PATH"] = os.pathsep.join(path)
     return env
 
 

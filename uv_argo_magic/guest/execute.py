@@ -68,6 +68,8 @@ class Interpreter:
         # From this program name, libraries detect that they run in a notebook.
         sys.argv[:] = [file or os.path.join(os.getcwd(), "ipykernel_launcher.py"), *args]
         sys.path.remove(os.path.dirname(self.hidden[0]))  # it was needed to find this module
+        pip = os.path.join(self.hidden[0], "pip_command")  # for child processes
+        sys.path[:] = [path for path in sys.path if path != pip]
         self.module = _main_module(file)
         self.executor = executor.Executor(self.module, self.displays)
         builtins.display = self.displays.display  # type: ignore[attr-defined]

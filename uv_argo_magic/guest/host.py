@@ -105,7 +105,7 @@ class Host:
 
     def clear(self):
         """Remove everything that the run created, except the output file."""
-        for name in ("venv", "work", "resolve", "modules", "values", "trees", "aside"):
+        for name in ("venv", "bin", "work", "resolve", "modules", "values", "trees", "aside"):
             processes.remove(os.path.join(self.home, name))
         if not self.keeps_venv:
             processes.remove(self.venv)

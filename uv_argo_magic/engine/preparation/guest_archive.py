@@ -32,14 +32,15 @@ VALUES_NAME = "uv_argo_values"
 
 @functools.cache
 def guest_archive(*parts: str) -> bytes:
-    """The package uv_argo_magic.guest, under its import name in the run, with `install` and these other subpackages.
+    """The package uv_argo_magic.guest, under its import name in the run, without subpackages that are not in `parts`.
 
-    The format is zlib of JSON (path -> text), which is a sixth smaller than a zip, and every Python can read it.
+    `install` and `pip_command` are always included. The format is zlib of JSON (path -> text), which is a sixth smaller
+    than a zip, and every Python can read it.
     """
     folder = _folder(guest.__file__)
     modules = [
         *folder.glob("*.py"),
-        *(module for part in ("install", *parts) for module in folder.glob(f"{part}/*.py")),
+        *(module for part in ("install", "pip_command", *parts) for module in folder.glob(f"{part}/*.py")),
     ]
     return _cached({f"{GUEST_NAME}/{module.relative_to(folder).as_posix()}": module for module in modules}, _pack)
 

@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 
+PIP = os.path.join(os.path.dirname(os.path.dirname(__file__)), "pip_command")
+"""The folder with the module `pip` for child processes of a cell."""
 LONGEST_FIRST_LINE = 120  # older kernels read only 127 bytes of it
 
 
@@ -37,6 +39,23 @@ def create(home):
     for name in ("python3", "python%d.%d" % sys.version_info[:2]):
         os.symlink("python", os.path.join(scripts, name))
     return python
+
+
+def add_pip(home):
+    """Add a `pip` to the venv at `home`, so that child processes of the cell do not use the `pip` of another Python."""
+    with open(os.path.join(site_packages(home), "uv_argo.pth"), "w", encoding="utf-8") as file:
+        # In alphabetical order, this file is after `_tree.pth`, so that an installed pip comes first.
+        file.write("import sys; sys.path.append(%s)\n" % ascii(PIP))
+    scripts = os.path.join(home, "bin")
+    command = os.path.join(scripts, "pip")
+    if os.path.exists(command):  # in a persistent environment
+        return
+    with open(os.open(command, os.O_WRONLY | os.O_CREAT, 0o755), "w", encoding="utf-8") as file:
+        file.write('#!/bin/sh\nexec "${0%/*}/python" -m pip "$@"\n')
+    for name in ("pip3", "pip%d.%d" % sys.version_info[:2]):
+        path = os.path.join(scripts, name)
+        if not os.path.exists(path):
+            os.symlink("pip", path)
 
 
 def base_package_folders():
