@@ -99,8 +99,10 @@ def test_completion_uses_names_of_the_session(kernel):
 
 def test_invalid_session_names_are_rejected(kernel):
     assert "main" in kernel.run("%%argo -s --set run_timeout=5m\n'main'").text
-    assert "unexpected argument 9lives" in kernel.run("%%argo -s 9lives\n1").error
-    assert "--session needs" in kernel.run("%%argo --session=9lives\n1").error
+    assert "invalid session name: 9 lives" in kernel.run('%%argo -s "9 lives"\n1').error
+    assert "'my-model.2'" in kernel.run("%%argo -s my-model.2\n'my-model.2'").text
+    assert "Session my-model.2 ended." in kernel.run("%argo stop my-model.2").text
+    assert "invalid session name: an empty string" in kernel.run("%%argo --session=\n1").error
     assert "--restart needs --session" in kernel.run("%%argo --restart\n1").error
 
 

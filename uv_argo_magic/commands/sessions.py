@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from uv_argo_magic.backends.sessions import sessions_of_all_users
 from uv_argo_magic.core import humanize
+from uv_argo_magic.core.commands.run_options import is_session_name
 from uv_argo_magic.core.spec import quantity
 from uv_argo_magic.core.view import messages
 from uv_argo_magic.core.view.tables import Table
@@ -171,7 +172,7 @@ def find_to_stop(request: Request) -> SessionEntry | None:
     """The session with the name in the argument of `stop`; None if there is none."""
     name = request.line.argument
     registry = Registry.of_this_user()
-    if not name.isidentifier():
+    if not is_session_name(name):
         return None
     return _find(request, registry, name)
 

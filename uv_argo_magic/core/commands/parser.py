@@ -38,7 +38,7 @@ Kind: TypeAlias = Literal["flag", "value", "values", "repeated", "name"]
 - value: one; the option can be given once
 - values: all up to the next option; if the option is repeated, they are joined
 - repeated: one; the option can be repeated
-- name: an identifier, which can be omitted; the option can be given once
+- name: one, which can be omitted; the option can be given once
 """
 FrontEnd: TypeAlias = Literal["notebook", "terminal"]
 FRONT_ENDS: tuple[FrontEnd, ...] = ("notebook", "terminal")
@@ -322,7 +322,6 @@ def groups(options: Sequence[Option], tokens: Sequence[Token]) -> Iterator[Group
             remaining
             and not is_option(remaining[0])
             and (option.kind == "values" or (option.kind != "flag" and not values))
-            and (option.kind != "name" or remaining[0].text.isidentifier())
         ):
             values.append(remaining.pop(0))
         yield Group(option=option, flag=flag, tokens=tuple(values))

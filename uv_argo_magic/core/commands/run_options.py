@@ -78,7 +78,7 @@ def run_options(line: Line) -> RunOptions:
         push=_names("--push", line.text("push")),
         pull=_names("--pull", line.text("pull")),
         out=_name("--out", line.text("out")) if line.has("out") else "",
-        session=_name("--session", line.text("session")) if line.has("session") else "",
+        session=_session(line.text("session")) if line.has("session") else "",
         restart=line.has("restart"),
         upgrade=line.has("upgrade"),
         detach=line.has("detach"),
@@ -122,6 +122,23 @@ def _names(flag: str, text: str) -> tuple[str, ...]:
 def _name(flag: str, text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         raise SpecError(f"{flag} needs a variable name, not {text or 'an empty string'}", hint=f"Example: {flag} total")
+    return text
+
+
+_SESSION = re.compile(r"\w[\w.-]*")
+
+
+def is_session_name(text: str) -> bool:
+    """Whether a session can have this name."""
+    return bool(_SESSION.fullmatch(text))
+
+
+def _session(text: str) -> str:
+    if not is_session_name(text):
+        raise SpecError(
+            f"invalid session name: {text or 'an empty string'}",
+            hint="Use letters, digits, hyphens, underscores and periods, for example --session my-model.",
+        )
     return text
 
 

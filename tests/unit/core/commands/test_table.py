@@ -209,8 +209,21 @@ def test_restart_requires_a_session():
     assert options("-s --restart").restart
     with pytest.raises(SpecError, match="--restart needs --session"):
         options("--restart")
-    with pytest.raises(SpecError, match="--session needs"):
-        options("--session=9x")
+
+
+@each("name", ["my-model", "2nd", "my-session.1", "größe", "_x"])
+def test_session_name_is_one_word(name):
+    assert options(f"--session {name}").session == name
+
+
+@each(
+    ("line", "shown"),
+    [("--session=", "an empty string"), ('-s "my model"', "my model"), ("-s a/b", "a/b"), ("-s .a", ".a")],
+)
+def test_invalid_session_name_is_refused(line, shown):
+    with pytest.raises(SpecError, match=f"^invalid session name: {shown}$") as caught:
+        options(line)
+    assert caught.value.hint.endswith("for example --session my-model.")
 
 
 @each(
