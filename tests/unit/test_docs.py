@@ -11,6 +11,7 @@ from support.cases import each
 from uv_argo_magic.core.commands import table
 from uv_argo_magic.core.policy import rules
 from uv_argo_magic.core.protocol import events, log_reader
+from uv_argo_magic.core.requirements import import_names
 from uv_argo_magic.core.spec import settings_parser
 from uv_argo_magic.guest import values
 from uv_argo_magic.guest_values import libraries
@@ -51,6 +52,29 @@ def test_links_are_valid(path, link):
 def test_every_page_is_linked():
     linked = {(path.parent / link.partition("#")[0]).resolve() for path, link in links()}
     assert [page.name for page in PAGES if page.parent.name == "docs" and page.resolve() not in linked] == []
+
+
+EXAMPLE = re.compile(r"^( *)%%argo\b(.*)\n((?:\1.+\n)*)", re.MULTILINE)
+IMPORT = re.compile(r"^ *(?:import |from |%(?=matplotlib))([\w.]+)", re.MULTILINE)
+
+
+def examples() -> list[tuple[str, str, str]]:
+    """The cells with imports: (page, options of %%argo, code)."""
+    found = [
+        (path.name, match[2], match[3])
+        for path in PAGES
+        for match in EXAMPLE.finditer(path.read_text(encoding="utf-8"))
+    ]
+    return [example for example in found if IMPORT.search(example[2])]
+
+
+@each(("page", "options", "code"), examples())
+def test_imports_of_an_example_are_among_its_requirements(page, options, code):
+    del page
+    deps = re.search(r"--deps (\"[^\"]*\"|\S+)", options)
+    given = re.findall(r"[\w-]+", deps[1]) if deps else []
+    for name in IMPORT.findall(code):
+        assert import_names.in_standard_library(name) or import_names.package_of(name) in given
 
 
 def row(page: str, name: str) -> str:
