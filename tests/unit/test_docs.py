@@ -25,6 +25,14 @@ def without_code(page: str) -> str:
     return re.sub(r"```.*?```|`[^`\n]*`|^ {4}.*?$", "", page, flags=re.DOTALL | re.MULTILINE)
 
 
+def test_paths_in_contributing_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = {path for path in re.findall(r"`([\w.*/-]+)`", text) if "/" in path or path.endswith(".py")}
+    folders = (ROOT, ROOT / "uv_argo_magic", ROOT / "uv_argo_magic" / "core" / "policy", ROOT / "tests")
+    missing = {path for path in paths if not any(next(folder.glob(path), None) for folder in folders)}
+    assert missing <= {"test-artifacts/"}  # written by tests
+
+
 def anchors(page: str) -> set[str]:
     """The anchors of the headings on GitHub."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
