@@ -61,7 +61,7 @@ def _unresolved(policy: Policy, resolution: Unresolved) -> Violation:
 _TABLE = (
     Rule(
         name="packages.allowed", kind=kinds.NAMES, check=checks.allowed,
-        sentence="packages that may be installed, with their dependencies (default: all)",
+        sentence="the only packages that may be installed; list their dependencies too (default: all)",
         example='["numpy", "pandas>=2", "corp-*"]',
     ),
     Rule(
