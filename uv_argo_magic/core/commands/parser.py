@@ -9,8 +9,9 @@ Rules:
 - Typographic quotes are read as quotes, and a long dash before a name as `--`.
 - The tokens after an option of kind "values" belong to it, up to the next option. A quoted token next to a comparison
   (`python_version < '3.12'`) is part of a marker and keeps its quotes.
-- Only `$name` and `{name}` expand to the caller's value; `{"a": 1}`, `${HOME}`, `{x.y}` and `$5` stay as they are.
-  `$$` is a dollar, `{{name}}` is `{name}`. An expanded value is data: it is never read as an option.
+- Only `$name`, `{name}`, `{name.attribute}` and `{name[0]}` expand to the caller's value; `{"a": 1}`, `${HOME}`,
+  `{{x.y}}` and `$5` stay as they are. `$$` is a dollar, `{{name}}` is `{name}`. An expanded value is data: it is never
+  read as an option.
 - Nothing here prints or exits; an invalid line raises a SpecError that suggests the nearest valid word.
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from uv_argo_magic.core import string_list
 from uv_argo_magic.core.frozen import frozen
@@ -188,39 +189,63 @@ def _list(line: str, at: int) -> tuple[str, int] | None:
 
 
 _NAME = re.compile(
-    r"\$\$|\{\{(?P<literal>[A-Za-z_]\w*)\}\}|\$(?P<dollar>[A-Za-z_]\w*)|(?<!\$)\{(?P<brace>[A-Za-z_]\w*)\}"
+    r"""\$\$|\{\{(?P<literal>[A-Za-z_]\w*)\}\}|\$(?P<dollar>[A-Za-z_]\w*)|(?<!\$)\{(?P<brace>[A-Za-z_]\w*)\}"""
+    # Not between double braces, as in the templates of Argo: {{workflow.name}}
+    r"""|(?<![${])\{(?P<base>[A-Za-z_]\w*)(?P<path>(?:\.[A-Za-z_]\w*|\[(?:-?\d+|'[^'\s]*'|"[^"\s]*")\])+)\}(?!\})"""
 )
+_STEP = re.compile(r"\.(?P<attribute>\w+)|\[(?P<key>[^\]'\"]+|'[^']*'|\"[^\"]*\")\]")
 
 
 def expand(text: str, variables: Mapping[str, object], expanded: dict[str, str]) -> str:
     """The text with its variables replaced; `expanded` collects each replacement.
 
     Raises:
-        SpecError: a variable is not defined, or its value is neither a string, a number, a path nor a list of strings.
+        SpecError: a variable is not defined or lacks the attribute or item, or the value is neither a string, a number,
+            a path nor a list of strings.
     """
     match = _NAME.fullmatch(text)
-    alone = bool(match and (match["dollar"] or match["brace"]))
+    alone = bool(match and (match["dollar"] or match["brace"] or match["base"]))
 
     def value(match: re.Match[str]) -> str:
         if match[0] == "$$":
             return "$"
         if match["literal"]:
             return "{" + match["literal"] + "}"
-        expanded[match[0]] = value_text = _as_text(match["dollar"] or match["brace"], match[0], variables, alone=alone)
+        found = _value_of(match["dollar"] or match["brace"] or match["base"], match, variables)
+        expanded[match[0]] = value_text = _as_text(found, match[0], alone=alone)
         return value_text
 
     return _NAME.sub(value, text)
 
 
-def _as_text(name: str, written: str, variables: Mapping[str, object], *, alone: bool) -> str:
+def _value_of(name: str, match: re.Match[str], variables: Mapping[str, object]) -> Any:
+    """The value of a variable, or of its attribute or item, as in `{run.id}` and `{names[0]}`."""
+    written = match[0]
     if name not in variables:
         best = nearest(name, variables)
         literal = "$" + written if written.startswith("$") else "{" + written + "}"
         raise SpecError(
             f"{written} is on the line, but {name} is not defined" + (f"; did you mean {best}?" if best else ""),
-            hint=f"Define it in a cell above, or write {literal} for the literal text.",
+            hint="Define it in a cell above"
+            + ("." if match["base"] else f", or write {literal} for the literal text."),
         )
-    value = variables[name]
+    value: Any = variables[name]
+    for step in _STEP.finditer(match["path"] or ""):
+        try:
+            value = getattr(value, step["attribute"]) if step["attribute"] else value[_key(step["key"])]
+        except Exception as error:
+            raise SpecError(
+                f"{written} is on the line, but {type(error).__name__}: {error}",
+                hint="Assign the value to a variable in a cell above, and write its name in the braces.",
+            ) from error
+    return value
+
+
+def _key(text: str) -> str | int:
+    return text[1:-1] if text[0] in "'\"" else int(text)
+
+
+def _as_text(value: object, written: str, *, alone: bool) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -104,7 +105,13 @@ def test_quoted_word_is_verbatim(text):
         ('{"a": 1}', '{"a": 1}'),
         ('{"a": {"b": 1}}', '{"a": {"b": 1}}'),
         ("${a}", "${a}"),
-        ("{a.b}", "{a.b}"),
+        ("{run.id}", "x7"),
+        ("a-{run.names[0]}.{run.names[-1]}", "a-n.m"),
+        ("{run.names}", '["n", "m"]'),
+        ("{table['a.b']}/{table[\"c\"]}", "1/d/e"),
+        ("{{workflow.name}}", "{{workflow.name}}"),
+        ("{run.id()}", "{run.id()}"),
+        ("${run.id}", "${run.id}"),
         ("{}", "{}"),
         ("$5", "$5"),
         ("{ a }", "{ a }"),
@@ -125,6 +132,8 @@ def test_expand_replaces_variables(text, expected):
         "pair": ("é", "b"),
         "path": PurePosixPath("d/e"),
         "real": 1.5,
+        "run": SimpleNamespace(id="x7", names=["n", "m"]),
+        "table": {"a.b": 1, "c": PurePosixPath("d/e")},
     }
     assert opt.expand(text, names, {}) == expected
 
@@ -136,6 +145,10 @@ def test_expand_replaces_variables(text, expected):
         ("{depss}", r"\{depss\} is on the line, but depss is not defined; did you mean deps\?"),
         ("$frame", r"\$frame is a dict, which cannot be used on this line"),
         ("$mixed", r"\$mixed is a list"),
+        ("{deps.id}", r"\{deps.id\} is on the line, but AttributeError: 'str' object has no attribute 'id'"),
+        ("{frame['a']}", r"\{frame\['a'\]\} is on the line, but KeyError: 'a'"),
+        ("{run.id}", r"\{run.id\} is on the line, but run is not defined"),
+        ("{deps.upper}", r"\{deps.upper\} is a builtin_function_or_method"),
     ],
 )
 def test_expand_rejects_unknown_and_unsupported_values(text, message):
