@@ -209,6 +209,8 @@ def test_script_block_sets_requirements_and_python(shell, engine):
     assert engine.spec.python == "3.13"
     with pytest.raises(SpecError, match=r"--python 3\.11 does not satisfy requires-python <3\.14,>=3\.12"):
         run_cell(shell, "-p 3.11", SCRIPT_BLOCK)
+    run_cell(shell, '-p ">=3.13"', SCRIPT_BLOCK)
+    assert engine.spec.python == ">=3.13,<3.14,>=3.12"
     shell.run_line_magic("config", "ArgoMagics.python = '3.12'")
     run_cell(shell, "", SCRIPT_BLOCK)
     assert engine.spec.python == "3.12"

@@ -30,6 +30,7 @@ from uv_argo_magic.sessions import packages, workers
 from uv_argo_magic.sessions.pod_session import PodSession, gpu_note
 from uv_argo_magic.sessions.registry import Registry, SessionEntry, SessionKey, Worker, boot_id
 from uv_argo_magic.sessions.session_runs import SessionRuns
+from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,7 +156,7 @@ class Session:
             backend = configuration.backend
         python = entry.python
         if configuration.origin("python") in _OF_THE_CELL:
-            if self.is_live and not _is_version(python, configuration.python):
+            if self.is_live and not interpreters.fits(python, configuration.python.rstrip("t")):
                 raise self._differs("Python", python, configuration.python)
             python = python if self.is_live else configuration.python
         unchanged |= {
@@ -416,12 +417,6 @@ def _open(key: SessionKey, context: CellContext, *, restart_first: bool = False,
         if installed != entry.lock.packages:
             entry = replace(entry, lock=replace(entry.lock, packages=installed))
     return Session(key=key, registry=registry, entry=entry, status=status, is_rejoined=not is_known, **of_cell)
-
-
-def _is_version(python: str, requested: str) -> bool:
-    """Whether the Python "3.12.1" matches the request "3.12"."""
-    requested = requested.rstrip("t")
-    return python == requested or python.startswith(f"{requested}.")
 
 
 def _resources(resources: object) -> str:

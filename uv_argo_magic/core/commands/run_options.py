@@ -99,15 +99,19 @@ def _deps_column(line: Line) -> int:
 
 
 _PYTHON = re.compile(r"(?:python|cpython-?)?(3(?:\.\d+){0,2}t?)")
+_SPECIFIERS = re.compile(r"(?:(?:[~=!]=|[<>]=?)\d+(?:\.\d+)*(?:\.\*)?(?:,(?!$)|$))+")
 
 
 def _python(text: str) -> str:
     if not text:
         return ""
     match = _PYTHON.fullmatch(text.strip().lower())
-    if not match:
-        raise SpecError(f"invalid Python version: {text}", hint="Use a version such as 3.12 or 3.12.4.")
-    return match[1]
+    if match:
+        return match[1]
+    specifiers = "".join(text.split())
+    if _SPECIFIERS.fullmatch(specifiers):
+        return specifiers
+    raise SpecError(f"invalid Python version: {text}", hint='Use a version such as 3.12 or 3.12.4, or ">=3.12".')
 
 
 def _names(flag: str, text: str) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ RUN_OPTIONS = (
     ),
     Option(
         dest="python", flags=("-p", "--python"), metavar="VERSION", completer="python",
-        help="Python version to run on", example="--python 3.12", also=("python-version", "version"),
+        help="Python version or specifier to run on", example="--python 3.12", also=("python-version", "version"),
     ),
     BACKEND,
     Option(

@@ -4,7 +4,8 @@ Rules:
 - Requirements come from the first of these that is set: the line (`--deps` and all `-r` files), the `dependencies` of
   the script block, the notebook's requirements file, the configured `deps`. So `--deps ""` means no packages. A note
   names the source if it is one of the last two, because these are not visible in the cell.
-- `-p` must satisfy the `requires-python` of the block and of files. A configured Python is used only if it does.
+- `-p` must satisfy the `requires-python` of the block and of files; a specifier is combined with it. A
+  configured Python is used only if it does.
 """
 
 from __future__ import annotations
@@ -111,12 +112,14 @@ def _choose_python(requested: str, required: tuple[tuple[str, str], ...], config
             raise SpecError(
                 f'{origin}: invalid requires-python "{specifier}"', hint='Write for example ">=3.11".'
             ) from error
-        if requested and not _satisfies(requested, specifiers):
+        if requested[:1].isdigit() and not _satisfies(requested, specifiers):
             raise SpecError(
                 f"--python {requested} does not satisfy requires-python {specifier} of {origin}",
                 hint="Change one of them.",
             )
     together = ",".join(specifier for specifier, _ in required)
+    if requested and not requested[0].isdigit():
+        return f"{requested},{together}"
     configured = configuration.python or ".".join(map(str, sys.version_info[:2]))
     return configuration.python if _satisfies(configured, SpecifierSet(together)) else together
 

@@ -231,7 +231,7 @@ def test_expanded_text_is_never_an_option():
         ("--python=3.12 --bakcend=x", "unknown option --bakcend; did you mean --backend?"),
         ("-z", "unknown option -z"),
         ("--dry-run=yes", "--dry-run takes no value"),
-        ("--python -b local", "--python needs a value: Python version to run on"),
+        ("--python -b local", "--python needs a value: Python version or specifier to run on"),
         ("-p 3.11 -p 3.12", "-p is given twice"),
         ("numpy", "unexpected argument numpy"),
         ("deps numpy", "unexpected argument deps; did you mean --deps?"),

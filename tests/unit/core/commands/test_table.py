@@ -77,6 +77,9 @@ def test_run_options_are_read():
         sets=(("panel", "html"),),
     )
     assert options("") == RunOptions()
+    assert options('--python ">=3.11, <3.13"').python == ">=3.11,<3.13"
+    assert options("--python ~=3.12").python == "~=3.12"
+    assert options("--python 3.13t").python == "3.13t"
     assert options('--deps ""').deps == ""
     assert options("--help").help
     assert options("--cpu 2 --memory 8GiB --gpu 1 --resources disk=20Gi").resources == Resources(
@@ -91,6 +94,8 @@ def test_run_options_are_read():
     ("line", "message"),
     [
         ("--python new", "invalid Python version: new"),
+        ('--python ">=3.12,"', "invalid Python version: >=3.12,"),
+        ('--python "3.12 3.13"', "invalid Python version: 3.12 3.13"),
         ("--out class", "--out needs a variable name, not class"),
         ("--push 1x", "--push needs a variable name, not 1x"),
         ("--push [x", "--push needs a variable name, not [x"),
