@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv_argo_magic import cell_syntax, config
@@ -15,9 +17,6 @@ from uv_argo_magic.errors import SpecError
 from uv_argo_magic.history.store import History
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
     from uv_argo_magic.core.spec.run_spec import Settings
     from uv_argo_magic.engine.preparation.prepared import Prepared
     from uv_argo_magic.engine.run import Run
@@ -59,17 +58,26 @@ def submit(  # noqa: PLR0913 - by keyword, each with a default
         CellFailed: the source has a syntax error.
         BackendError: the backend cannot be reached, or refused the run.
     """
+    for argument, text, example in (("python", python, '"3.12"'), ("backend", backend, '"argo"')):
+        if not isinstance(text, str):
+            raise _invalid(argument, "a string", text, example)
+    if env_file is not None and not isinstance(env_file, str | Path):
+        raise _invalid("env_file", "a path", env_file, '".env"')
     code, name, document = _read(source)
-    variables = dict(push or {})
+    variables = _by_name("push", push, '{"n": 5}')
+    requested = _by_name("resources", resources, '{"cpu": 2, "memory": "8Gi"}')
     options = run_options.RunOptions(
-        deps=deps if deps is None or isinstance(deps, str) else "\n".join(deps),
+        deps=None if deps is None else "\n".join(_strings("deps", deps, '["numpy", "pandas>=2"]')),
         python=python,
         backend=backend,
         push=tuple(variables),
-        pull=tuple(pull.replace(",", " ").split() if isinstance(pull, str) else pull),
-        resources=run_options.resources((kind, str(amount)) for kind, amount in (resources or {}).items()),
+        pull=tuple(name for text in _strings("pull", pull, '["total"]') for name in text.replace(",", " ").split()),
+        resources=run_options.resources((kind, str(amount)) for kind, amount in requested.items()),
         env_files=() if env_file is None else (str(env_file),),
-        sets=tuple((key, config.parse_value(key, value)) for key, value in (settings or {}).items()),  # type: ignore[misc]
+        sets=tuple(
+            (key, config.parse_value(key, value))  # type: ignore[misc]
+            for key, value in _by_name("settings", settings, '{"run_timeout": "5m"}').items()
+        ),
     )
     context = CellContext.current(names=variables, traits={}, line_offset=0)
     started = execute(code, options, context, _PythonFrontEnd(name, document))
@@ -112,10 +120,39 @@ def run(  # noqa: PLR0913 - as submit
     return started
 
 
+def _invalid(argument: str, expected: str, value: object, example: str) -> SpecError:
+    return SpecError(
+        f"{argument} must be {expected}, not of type {type(value).__name__}", hint=f"Example: {argument}={example}"
+    )
+
+
+def _strings(argument: str, value: object, example: str) -> tuple[str, ...]:
+    """The strings of an argument that is one string or several."""
+    values = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    for item in values:
+        if not isinstance(item, str):
+            raise _invalid(argument, "a string or a list of strings", value, example)
+    return values
+
+
+def _by_name(argument: str, value: object, example: str) -> dict[str, object]:
+    """The values of an argument that is a dict."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise _invalid(argument, "a dict with strings as keys", value, example)
+    return dict(value)
+
+
 def _read(source: str | Path) -> tuple[str, str, str]:
     """Read the source: (code, its name in tracebacks, the path under which its locks and history are stored)."""
     if isinstance(source, str):
         return source, "<source>", ""
+    if not isinstance(source, Path):
+        raise SpecError(
+            f"source must be a string or a pathlib.Path, not of type {type(source).__name__}",
+            hint='Example: run("print(1)")',
+        )
     try:
         return cell_syntax.read_script(source.read_bytes(), str(source)), str(source), str(source.absolute())
     except OSError as error:

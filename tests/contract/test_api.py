@@ -35,6 +35,32 @@ def test_resources_and_env_file_are_applied(home):
     assert completed.result() == {"found": ("test", 2 << 30 if sys.platform == "linux" else -1)}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": 5}, "source must be a string or a pathlib.Path, not of type int"),
+        ({"deps": 5}, "deps must be a string or a list of strings, not of type int"),
+        ({"deps": ["numpy", 5]}, "deps must be a string or a list of strings, not of type list"),
+        ({"push": "df"}, "push must be a dict with strings as keys, not of type str"),
+        ({"push": ["a"]}, "push must be a dict with strings as keys, not of type list"),
+        ({"push": {5: "a"}}, "push must be a dict with strings as keys, not of type dict"),
+        ({"pull": 5}, "pull must be a string or a list of strings, not of type int"),
+        ({"pull": None}, "pull must be a string or a list of strings, not of type NoneType"),
+        ({"resources": "cpu=1"}, "resources must be a dict with strings as keys, not of type str"),
+        ({"settings": "panel=html"}, "settings must be a dict with strings as keys, not of type str"),
+        ({"env_file": 5}, "env_file must be a path, not of type int"),
+        ({"python": 3.12}, "python must be a string, not of type float"),
+        ({"backend": None}, "backend must be a string, not of type NoneType"),
+        ({"python": "new"}, "Invalid Python version 'new'."),
+    ],
+)
+def test_invalid_arguments_are_refused(arguments, message):
+    with pytest.raises(SpecError) as caught:
+        submit(**{"source": "1", **arguments})
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
 def test_failing_file_raises_its_exception(home):
     (home / "study.py").write_text("x = 1\nx / 0\n", encoding="utf-8")
     with pytest.raises(ZeroDivisionError) as caught:
