@@ -233,17 +233,26 @@ class _Describer:
 
 def _missing(cell_file):
     # type: (str) -> list
-    """The modules that the cell imports outside of `try` and that cannot be found."""
+    """The modules that the cell imports outside of `try` and that cannot be found; a name of one counts as a module."""
     nodes = [ast.parse("".join(linecache.getlines(cell_file)))]  # type: list
     modules = []  # type: list
     for node in nodes:
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            modules += [] if node.level else [node.module]
+            modules += [] if node.level else ["%s.%s" % (node.module, alias.name) for alias in node.names]
         elif not isinstance(node, ast.Try):
             nodes += ast.iter_child_nodes(node)
-    return [name for name in modules if importlib.util.find_spec(name.partition(".")[0]) is None]
+    return [name for name in modules if _is_missing(name.split("."))]
+
+
+def _is_missing(parts):
+    # type: (list) -> bool
+    for number in range(len(parts)):
+        spec = importlib.util.find_spec(".".join(parts[: number + 1]))
+        if spec is None or spec.origin:  # only a namespace, such as google, has no origin; other packages can share it
+            return spec is None
+    return False
 
 
 def _is_builtin(cls):

@@ -154,6 +154,14 @@ try:
 except ImportError:
     pass
 """
-    assert describe_cell(cell)["missing"] == ["nope_one", "nope_two.deep", "nope_four"]
+    assert describe_cell(cell)["missing"] == ["nope_one", "nope_two.deep.x", "nope_four"]
     assert describe_cell("import json.nope")["missing"] == []
+
+
+def test_import_error_names_missing_modules_of_a_namespace(tmp_path, monkeypatch):
+    (tmp_path / "shared" / "one").mkdir(parents=True)
+    (tmp_path / "shared" / "one" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    cell = "import shared.one.deep, shared.two.deep\nfrom shared import one, three"
+    assert describe_cell(cell)["missing"] == ["shared.two.deep", "shared.three"]
     assert "missing" not in describe_cell("1/0")

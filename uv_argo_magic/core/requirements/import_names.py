@@ -112,6 +112,7 @@ ALSO_IMPORTED = {
     "talib": "ta-lib",
     "tlz": "toolz",
     "tree": "dm-tree",
+    "vertexai": "google-cloud-aiplatform",
     "vlc": "python-vlc",
     "weaviate": "weaviate-client",
     "websocket": "websocket-client",
@@ -121,6 +122,97 @@ ALSO_IMPORTED = {
     "xlib": "python-xlib",
 }
 """Import name (lower case) -> its package, if another package has the import name as its name."""
+
+NAMESPACES = frozenset(
+    {"azure", "backports", "databricks", "google", "jaraco", "opentelemetry", "sphinxcontrib", "zope"}
+)  # fmt: skip
+"""Import names that many packages share (lower case)."""
+
+IN_NAMESPACES = {
+    "azure.ai.documentintelligence": "azure-ai-documentintelligence",
+    "azure.ai.formrecognizer": "azure-ai-formrecognizer",
+    "azure.ai.inference": "azure-ai-inference",
+    "azure.ai.ml": "azure-ai-ml",
+    "azure.ai.projects": "azure-ai-projects",
+    "azure.ai.textanalytics": "azure-ai-textanalytics",
+    "azure.core": "azure-core",
+    "azure.cosmos": "azure-cosmos",
+    "azure.data.tables": "azure-data-tables",
+    "azure.devops": "azure-devops",
+    "azure.eventgrid": "azure-eventgrid",
+    "azure.eventhub": "azure-eventhub",
+    "azure.functions": "azure-functions",
+    "azure.identity": "azure-identity",
+    "azure.keyvault.certificates": "azure-keyvault-certificates",
+    "azure.keyvault.keys": "azure-keyvault-keys",
+    "azure.keyvault.secrets": "azure-keyvault-secrets",
+    "azure.kusto.data": "azure-kusto-data",
+    "azure.mgmt.compute": "azure-mgmt-compute",
+    "azure.mgmt.network": "azure-mgmt-network",
+    "azure.mgmt.resource": "azure-mgmt-resource",
+    "azure.mgmt.storage": "azure-mgmt-storage",
+    "azure.monitor.query": "azure-monitor-query",
+    "azure.search.documents": "azure-search-documents",
+    "azure.servicebus": "azure-servicebus",
+    "azure.storage.blob": "azure-storage-blob",
+    "azure.storage.filedatalake": "azure-storage-file-datalake",
+    "azure.storage.fileshare": "azure-storage-file-share",
+    "azure.storage.queue": "azure-storage-queue",
+    "backports.zoneinfo": "backports-zoneinfo",
+    "databricks.sdk": "databricks-sdk",
+    "databricks.sql": "databricks-sql-connector",
+    "google.adk": "google-adk",
+    "google.ads": "google-ads",
+    "google.api": "googleapis-common-protos",
+    "google.api_core": "google-api-core",
+    "google.auth": "google-auth",
+    "google.cloud.aiplatform": "google-cloud-aiplatform",
+    "google.cloud.artifactregistry": "google-cloud-artifact-registry",
+    "google.cloud.automl": "google-cloud-automl",
+    "google.cloud.bigquery": "google-cloud-bigquery",
+    "google.cloud.bigquery_storage": "google-cloud-bigquery-storage",
+    "google.cloud.bigtable": "google-cloud-bigtable",
+    "google.cloud.compute": "google-cloud-compute",
+    "google.cloud.dataproc": "google-cloud-dataproc",
+    "google.cloud.datastore": "google-cloud-datastore",
+    "google.cloud.dialogflow": "google-cloud-dialogflow",
+    "google.cloud.dlp": "google-cloud-dlp",
+    "google.cloud.documentai": "google-cloud-documentai",
+    "google.cloud.error_reporting": "google-cloud-error-reporting",
+    "google.cloud.firestore": "google-cloud-firestore",
+    "google.cloud.functions": "google-cloud-functions",
+    "google.cloud.kms": "google-cloud-kms",
+    "google.cloud.language": "google-cloud-language",
+    "google.cloud.logging": "google-cloud-logging",
+    "google.cloud.monitoring": "google-cloud-monitoring",
+    "google.cloud.ndb": "google-cloud-ndb",
+    "google.cloud.pubsub": "google-cloud-pubsub",
+    "google.cloud.resourcemanager": "google-cloud-resource-manager",
+    "google.cloud.run": "google-cloud-run",
+    "google.cloud.scheduler": "google-cloud-scheduler",
+    "google.cloud.secretmanager": "google-cloud-secret-manager",
+    "google.cloud.spanner": "google-cloud-spanner",
+    "google.cloud.speech": "google-cloud-speech",
+    "google.cloud.storage": "google-cloud-storage",
+    "google.cloud.tasks": "google-cloud-tasks",
+    "google.cloud.texttospeech": "google-cloud-texttospeech",
+    "google.cloud.translate": "google-cloud-translate",
+    "google.cloud.videointelligence": "google-cloud-videointelligence",
+    "google.cloud.vision": "google-cloud-vision",
+    "google.genai": "google-genai",
+    "google.generativeai": "google-generativeai",
+    "google.longrunning": "googleapis-common-protos",
+    "google.oauth2": "google-auth",
+    "google.protobuf": "protobuf",
+    "google.resumable_media": "google-resumable-media",
+    "google.rpc": "googleapis-common-protos",
+    "google.type": "googleapis-common-protos",
+    "opentelemetry.metrics": "opentelemetry-api",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry.trace": "opentelemetry-api",
+    "zope.interface": "zope-interface",
+}
+"""Module in one of these (lower case, without a version such as `_v1`) -> its package."""
 
 REMOVED = {
     "aifc": "standard-aifc",
@@ -214,8 +306,14 @@ def in_standard_library(name: str) -> bool:
 
 
 def package_of(module: str) -> str:
-    """The package that provides a module, by its import name; the same name if nothing else is known."""
+    """The package that provides a module, by its import name; the same name if nothing else is known.
+
+    For an unknown module of a namespace that packages share, it is "".
+    """
     top = module.partition(".")[0]
+    if top.lower() in NAMESPACES:
+        name = re.sub(r"_v\d\w*", "", module.lower())
+        return next((package for part, package in IN_NAMESPACES.items() if f"{name}.".startswith(f"{part}.")), "")
     return {**REMOVED, **ALSO_IMPORTED}.get(top.lower()) or PACKAGE_OF.get(canonical(top)) or top
 
 

@@ -84,21 +84,29 @@ def _about_packages(error: RemoteError, state: RunState, local: dict[str, LocalN
     tops = dict.fromkeys(module.partition(".")[0] for module in modules)
     files = [local[top] for top in tops if top in local and local[top].kind == "file"]
     local_names = {item.name for item in files}
-    packages = [
-        import_names.package_of(module)
+    others = [
+        module
         for module in modules
         if module.partition(".")[0] not in local_names and not import_names.in_standard_library(module)
     ]
+    packages = [package for module in others if (package := import_names.package_of(module))]
+    unknown = [module for module in others if not import_names.package_of(module)]
     packages += () if modules else _named_in(error.evalue)
     missing = [name for name in dict.fromkeys(packages) if import_names.canonical(name) not in installed]
     sentences = [f"{item.detail} and was not sent." for item in files]
     if files:
         sentences.append("Move the code that the cell needs into the cell.")
-    elif missing and modules:
+    elif (missing and modules) or unknown:
         sentences.append("The cell does not see the notebook's packages.")
     if missing:
         sentences.append(_how_to_add(missing, state))
+    elif unknown:
+        sentences.append(f"Add the package that provides {unknown[0]} to the requirements, for example with --deps.")
     return " ".join(sentences)
+
+
+_NOT_IN_NAMESPACE = re.compile(r"cannot import name '(\w+)' from '([\w.]+)' \(unknown location\)")
+"""The message if a namespace that packages share exists, but not this module."""
 
 
 def _modules(error: RemoteError) -> tuple[str, ...]:
@@ -110,7 +118,10 @@ def _modules(error: RemoteError) -> tuple[str, ...]:
         for item in _chain(error)
         if "ModuleNotFoundError" in item.mro and isinstance(name := item.attribute_values().get("name"), str)
     ]
-    return tuple(dict.fromkeys([*found, *error.missing]))
+    found += error.missing
+    found += [f"{match[2]}.{match[1]}" for match in [_NOT_IN_NAMESPACE.match(error.evalue)] if match]
+    # For `import google.cloud.storage`, the exception names only google.
+    return tuple(name for name in dict.fromkeys(found) if not any(other.startswith(f"{name}.") for other in found))
 
 
 def _chain(error: RemoteError | None) -> Iterator[RemoteError]:

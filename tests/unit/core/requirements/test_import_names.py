@@ -89,3 +89,27 @@ def test_in_standard_library(name):
 
 def test_removed_modules_are_in_one_table():
     assert not set(REMOVED) & (STANDARD_LIBRARY | set(PACKAGE_OF) | set(ALSO_IMPORTED))
+
+
+@each(
+    ("module", "package"),
+    [
+        ("google", ""),
+        ("google.cloud", ""),
+        ("google.cloud.nope", ""),
+        ("google.colab", ""),
+        ("google.cloud.storage", "google-cloud-storage"),
+        ("google.cloud.pubsub_v1", "google-cloud-pubsub"),
+        ("google.cloud.bigquery_storage", "google-cloud-bigquery-storage"),
+        ("google.cloud.bigquery.Client", "google-cloud-bigquery"),
+        ("google.api_core.exceptions", "google-api-core"),
+        ("google.oauth2.service_account", "google-auth"),
+        ("google.protobuf", "protobuf"),
+        ("googleapiclient.discovery", "google-api-python-client"),
+        ("azure.storage.blob", "azure-storage-blob"),
+        ("azure.storage", ""),
+        ("azure.identity", "azure-identity"),
+    ],
+)
+def test_package_of_a_module_in_a_shared_namespace(module, package):
+    assert import_names.package_of(module) == package

@@ -47,6 +47,24 @@ def error_record(ename, mro=(), message="", missing=(), cause=None, **attributes
         (failed_state("Mine", ["ModuleNotFoundError", *IMPORT], name="idna"), "Add --deps idna."),
         (failed_state("ModuleNotFoundError", IMPORT, name="six.nope", packages=[("six", "1.0")]), ""),
         (failed_state("ModuleNotFoundError", IMPORT, name="os.nope"), ""),
+        (
+            failed_state("ModuleNotFoundError", IMPORT, name="google", missing=["google.cloud.storage"]),
+            "Add --deps google-cloud-storage.",
+        ),
+        (
+            failed_state("ModuleNotFoundError", IMPORT, name="google", missing=["google.cloud.storage.Blob", "six"]),
+            'Add --deps "google-cloud-storage six".',
+        ),
+        (
+            failed_state("ModuleNotFoundError", IMPORT, name="azure.storage", packages=[("azure-core", "1")]),
+            "Add the package that provides azure.storage to the requirements, for example with --deps.",
+        ),
+        (
+            failed_state(
+                "ImportError", IMPORT[1:], message="cannot import name 'vision' from 'google.cloud' (unknown location)"
+            ),
+            "Add --deps google-cloud-vision.",
+        ),
         (failed_state("ModuleNotFoundError", IMPORT), ""),
         (failed_state("FileNotFoundError", filename="data.csv"), "Send the data with --push"),
         (failed_state("FileNotFoundError", filename="/data.csv"), ""),
