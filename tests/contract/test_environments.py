@@ -22,7 +22,7 @@ from uv_argo_magic.commands import environments
 from uv_argo_magic.core.resolution import base_packages as bases
 from uv_argo_magic.core.resolution.lock import Unresolved
 from uv_argo_magic.core.spec import containerfile
-from uv_argo_magic.engine.preparation import image_probe
+from uv_argo_magic.engine.preparation import image_probe, prepare
 from uv_argo_magic.uv import resolver
 
 WHERE = "import sys, alpha\nprint(sys.prefix)\nprint(alpha.__file__)"
@@ -328,6 +328,7 @@ def test_env_warm_installs_into_the_store(run_cell, capsys, index, monkeypatch, 
 
 def test_env_warm_shows_key_of_environment_resolved_in_the_pod(run_cell, capsys, index, monkeypatch):
     monkeypatch.setenv("UV_ARGO_INDEX_URL", index.url)
+    monkeypatch.setattr(prepare, "_refuse_unresolved", lambda *_: None)  # as for a pod
     unresolved = Unresolved(lines=("alpha",), reason="the index did not respond")
     monkeypatch.setattr(resolver.Resolver, "lock", lambda *_, **__: unresolved)
     warmed = run_env(capsys, "warm", "--deps", "alpha")
