@@ -21,7 +21,7 @@ WRITABLE = "Free some disk space, or set UV_ARGO_HOME to a writable folder."
 
 
 def expanded(path: str) -> Path:
-    """The path with the home folder for "~" or "~USER"; unchanged if there is no such user."""
+    """The path with "~" or "~USER" replaced by the home folder; unchanged if there is no such user."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises a RuntimeError for an unknown user
 
 

@@ -195,7 +195,7 @@ class History:
         cannot be written, the supervisor gets SIGTERM.
 
         Raises:
-            BackendUnavailable: the request cannot be written, and there is no supervisor on this machine.
+            BackendUnavailable: the request cannot be written, and this machine has no supervisor to signal.
         """
         if not entry.live:
             return False

@@ -30,7 +30,7 @@ class Lifetime:
         self.max_age = options["max_age"]
         self.is_bound = options["bound"]
         self.started = self.idle_since = time.time()
-        self.left_at = self.started  # since when there is no holder; 0: there is one
+        self.left_at = self.started  # when the last holder left, or the start if there was none; 0: there is a holder
         self.warned = 0.0  # the end about which the holder was warned under the last cell
         self.old_at = 0.0  # when max_age ends it, once that is near
 
