@@ -30,6 +30,7 @@ from uv_argo_magic.renderers.remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
     from types import ModuleType
 
     from uv_argo_magic.core.resolution.lock import Lock, Resolution
@@ -87,6 +88,13 @@ def not_started(problem: Exception) -> events.NodePhase:
     hint = getattr(problem, "hint", "")
     message = "; ".join(filter(None, (str(problem), hint)))
     return events.NodePhase(phase=events.NOT_STARTED, message=message, t=time.time())
+
+
+def remove_pushed(folder: Path) -> None:
+    """Remove the files of pushed values that the cell has not read."""
+    for path in folder.glob("pushed-*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 class Run:
@@ -472,18 +480,12 @@ class Run:
             # The supervisor is a process on this machine; with its id, another process can stop the run.
             self._recorder.note("pid", str(hello.pid))
         if state.ended and not previous.ended:
-            self._remove_pushed()
+            if self._state.sent and (folder := self._recorder.values_folder) is not None:
+                remove_pushed(folder)
             try:
                 self._recorder.finish(state)
             finally:
                 self._ended.set()
-
-    def _remove_pushed(self) -> None:
-        """Remove the files of pushed values that the cell has not read."""
-        if self._state.sent and (folder := self._recorder.values_folder) is not None:
-            for path in folder.glob("pushed-*"):
-                with contextlib.suppress(OSError):
-                    path.unlink()
 
     def _with_local_names(self, new_events: Iterable[events.Event]) -> Iterator[events.Event]:
         """The events, and the names of the cell's exception that the notebook has."""

@@ -15,7 +15,7 @@ from uv_argo_magic.core.protocol import events
 from uv_argo_magic.core.protocol.state import RunState, fold
 from uv_argo_magic.core.resolution.lock import Lock
 from uv_argo_magic.core.spec.program import pushed_file
-from uv_argo_magic.engine.run import Run, not_started
+from uv_argo_magic.engine.run import Run, not_started, remove_pushed
 from uv_argo_magic.errors import BackendUnavailable
 from uv_argo_magic.guest_values import files
 
@@ -63,8 +63,7 @@ def start(  # noqa: PLR0913 - by keyword, each with a default
         submission = chosen.submit(prepared.program, spec, run_id, notebook=notebook)
     except BaseException as problem:
         if prepared.exchange:
-            for path in Path(prepared.exchange).glob("pushed-*"):
-                path.unlink(missing_ok=True)
+            remove_pushed(Path(prepared.exchange))
         if files is not None:
             _keep_refusal(files, run_id, problem)
         raise
