@@ -37,7 +37,7 @@ from uv_argo_magic.uv import interpreters
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -184,7 +184,7 @@ class LocalBackend:
                 self._ended_at = time.monotonic()
             yield text
             if not has_output and supervisor.is_in_sequence and not supervisor.has_exited:
-                self._keep_spare(supervisor.launch.for_spare(), forks_only=True)
+                self._keep_spare(supervisor.launch.for_spare, forks_only=True)
             has_output = True
         if supervisor.was_spare and not has_output and not supervisor.stopping:
             # The spare process was killed while it waited. Without a first record, the cell has not started.
@@ -262,14 +262,15 @@ class LocalBackend:
         with contextlib.suppress(SpecError):  # the next run reports the error
             python = interpreters.find(spec.python).path
             program = programs.Program(guest=guest, payload="", nonce="")
-            self._keep_spare(Launch(program=program, python=python, store=self._store_folder(), is_spare=True))
+            self._keep_spare(lambda: Launch(program=program, python=python, store=self._store_folder(), is_spare=True))
 
-    def _keep_spare(self, launch: Launch, *, forks_only: bool = False) -> None:
+    def _keep_spare(self, make_launch: Callable[[], Launch], *, forks_only: bool = False) -> None:
         """Start a spare process, unless there is one; with `forks_only`, only by the fork server."""
         with self._lock:
             has_spare = self._spare is not None
         if has_spare:
             return
+        launch = make_launch()
         try:
             spare = self._fork_spare(launch) or (None if forks_only else launch.adopt() or launch.start())
         except BackendUnavailable:
