@@ -235,16 +235,7 @@ class Session:
         """
         lock = packages.after(prepared)
         if not self.is_live:
-            with contextlib.ExitStack() as stack:
-                try:
-                    stack.enter_context(self.registry.starting(self.key))
-                except OSError as problem:
-                    raise self._unwritable(problem) from problem
-                if remote_sessions(prepared.spec.backend) is None:  # the API of a cluster can take long to respond
-                    # An interrupt would leave a worker that no kernel knows.
-                    stack.enter_context(interrupts.delayed(can_block=True))
-                self._refuse_second_start()
-                self._start(prepared, lock)
+            self._start_once(prepared, lock)
         entry = self.entry
         assert entry is not None  # noqa: S101 - it was just started
         lifetime = {key: getattr(prepared.spec.settings, key) for key in LIFETIME}
@@ -277,6 +268,19 @@ class Session:
         if gpu_keep == settings.keep:
             gpu_keep = 0.0
         return PodSession(entry=entry, registry=self.registry, backend=backend, gpu_keep=gpu_keep)
+
+    def _start_once(self, prepared: Prepared, lock: Lock | None) -> None:
+        """Start the worker, unless another kernel has started one."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self.registry.starting(self.key))
+            except OSError as problem:
+                raise self._unwritable(problem) from problem
+            if remote_sessions(prepared.spec.backend) is None:  # the API of a cluster can take long to respond
+                # An interrupt would leave a worker that no kernel knows.
+                stack.enter_context(interrupts.delayed(can_block=True))
+            self._refuse_second_start()
+            self._start(prepared, lock)
 
     def _refuse_second_start(self) -> None:
         """Raise an error if another kernel has started the session while this one prepared the cell.
